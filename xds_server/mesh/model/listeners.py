@@ -1,0 +1,107 @@
+"""Where connections come in, and how they are protected."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from xds_server.kube.units import Duration
+from xds_server.mesh.model.base import Value
+from xds_server.mesh.model.routes import Destination
+from xds_server.mesh.origin import Origin
+
+
+class Direction(enum.Enum):
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class ClientCertificate(enum.Enum):
+    NONE = "none"
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+class ServerTLS(msgspec.Struct, frozen=True, gc=False):
+    """TLS that a listener ends. certificates, trust: names of secrets. Versions: "" or "1.0" to "1.3"."""
+
+    certificates: tuple[str, ...]
+    trust: str = ""
+    client_certificate: ClientCertificate = ClientCertificate.NONE
+    min_version: str = "1.2"
+    max_version: str = ""
+    cipher_suites: tuple[str, ...] = ()
+    subject_alt_names: tuple[str, ...] = ()
+    certificate_hashes: tuple[str, ...] = ()
+    certificate_spkis: tuple[str, ...] = ()
+    alpn: tuple[str, ...] = ("h2", "http/1.1")
+
+
+class Http(msgspec.Struct, frozen=True, gc=False):
+    """Requests routed by the `RouteTable` of this name. edge: the clients are outside of the mesh, so what
+    they say about themselves (X-Forwarded-For, client certificate headers) is not trusted."""
+
+    route_table: str
+    stat_prefix: str
+    edge: bool = False
+
+
+class Tcp(msgspec.Struct, frozen=True, gc=False):
+    """Connections passed on; no destinations: closed at once."""
+
+    destinations: tuple[Destination, ...]
+    stat_prefix: str
+    idle_timeout: Duration | None = None
+    max_duration: Duration | None = None
+    hash_source_ip: bool = False
+
+
+class ChainMatch(msgspec.Struct, frozen=True, gc=False):
+    """All of it must hold; empty: always. detected_http: the first bytes are those of HTTP."""
+
+    server_names: tuple[str, ...] = ()
+    destinations: tuple[str, ...] = ()
+    detected_http: bool = False
+    tls: bool = False
+
+
+class Chain(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    match: ChainMatch
+    traffic: Http | Tcp
+    tls: ServerTLS | None = None
+    origins: tuple[Origin, ...] = ()
+
+
+class Listener(Value, frozen=True, eq=False, gc=False):
+    """address: an IP or a unix socket path (then port is 0). default_chain: when no chain matches."""
+
+    name: str
+    address: str
+    port: int
+    direction: Direction
+    chains: tuple[Chain, ...]
+    origins: tuple[Origin, ...]
+    default_chain: Chain | None = None
+
+
+class Certificate(Value, frozen=True, eq=False, gc=False):
+    """A PEM certificate chain and its private key. `key` never leaves the process but in SDS."""
+
+    name: str
+    chain: bytes
+    key: bytes
+    origin: Origin
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.name!r})"
+
+
+class Trust(Value, frozen=True, eq=False, gc=False):
+    """PEM certificates of the authorities that are believed, and what they have revoked."""
+
+    name: str
+    authorities: bytes
+    origin: Origin
+    revoked: bytes = b""
