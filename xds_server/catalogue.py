@@ -37,9 +37,7 @@ CATALOGUE: dict[str, Code] = {
     "XDS1003": Code(_E, "the key {key!r} appears twice in one mapping", _LEFT_OUT),
     "XDS1004": Code(_E, "unknown field {field!r}", _LEFT_OUT, ("IST0106",)),
     "XDS1005": Code(_E, "{detail}", _LEFT_OUT, ("IST0106",)),
-    "XDS1006": Code(
-        _I, "{kind} ({api_version}) is not a kind that this server reads", "the objects are ignored"
-    ),
+    "XDS1006": Code(_I, "{kind} ({api_version}) is not a kind that this server reads", "the objects are ignored"),
     "XDS1007": Code(_W, "{field} is not supported", "the field has no effect"),
     "XDS1008": Code(_E, "{ref} is defined again in {other}", "the first definition counts"),
     "XDS1009": Code(_I, "no objects were found in {source}", "proxies get an empty configuration"),

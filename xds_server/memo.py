@@ -6,7 +6,7 @@ object, so a lookup costs a few pointer comparisons however large the arguments 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 R = TypeVar("R")
@@ -15,10 +15,10 @@ R = TypeVar("R")
 class Memo(Protocol):
     """Calls a pure function, or returns what it returned for the same arguments before."""
 
-    def __call__(self, function: Callable[..., R], /, *args: Hashable) -> R: ...
+    def __call__(self, function: Callable[..., R], /, *args: object) -> R: ...
 
 
-def no_memo(function: Callable[..., R], /, *args: Hashable) -> R:
+def no_memo(function: Callable[..., R], /, *args: object) -> R:
     """Always calls. `translate` gives the same bytes with it as with a `Generations`."""
     return function(*args)
 
@@ -33,7 +33,7 @@ class Generations:
         self._old: dict[tuple[Any, ...], Any] = {}
         self._new: dict[tuple[Any, ...], Any] = {}
 
-    def __call__(self, function: Callable[..., R], /, *args: Hashable) -> R:
+    def __call__(self, function: Callable[..., R], /, *args: object) -> R:
         key = (function, args)
         result = self._new.get(key, _MISSING)
         if result is _MISSING:

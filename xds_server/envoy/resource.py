@@ -61,9 +61,7 @@ def sealed(
     """Serialises a protobuf message once. Messages nested in an Any must have been packed deterministically."""
     body = message.SerializeToString(deterministic=True)
     version = blake2b(body, digest_size=8).hexdigest()
-    return Resource(
-        type_url, name, version, body, tuple(dict.fromkeys(origins)), tuple(sorted(set(references)))
-    )
+    return Resource(type_url, name, version, body, tuple(dict.fromkeys(origins)), tuple(sorted(set(references))))
 
 
 def keyed(resources: Iterable[Resource]) -> Resources:

@@ -26,9 +26,7 @@ class Duration:
         for number, unit in _PART.findall(text):
             whole, _, fraction = number.partition(".")
             scale = _UNITS[unit]
-            total += int(whole or 0) * scale + (
-                int(fraction) * scale // 10 ** len(fraction) if fraction else 0
-            )
+            total += int(whole or 0) * scale + (int(fraction) * scale // 10 ** len(fraction) if fraction else 0)
         return cls(sign * total)
 
     @property

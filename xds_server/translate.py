@@ -1,0 +1,33 @@
+"""Objects in, xDS out. The server, the command line and the tests all call this one function."""
+
+from __future__ import annotations
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic
+from xds_server.envoy.build import build
+from xds_server.envoy.resource import Resources
+from xds_server.kube.snapshot import Snapshot
+from xds_server.memo import Memo, no_memo
+from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
+from xds_server.mesh.resolve import resolve
+from xds_server.mesh.view import view
+
+
+class Translation(msgspec.Struct, frozen=True, eq=False):
+    """What one proxy group gets, and everything that is wrong with the objects it was made from."""
+
+    resources: Resources
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def translate(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_memo) -> Translation:
+    """Pure and deterministic: the same objects, in any order and any process, give the same bytes.
+
+    With a memo that lives from call to call, only what changed is computed again.
+    """
+    mesh = memo(resolve, snapshot, memo)
+    seen = memo(view, mesh, proxy, memo)
+    resources, bugs = build(seen, memo)
+    found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs}
+    return Translation(resources, tuple(sorted(found, key=Diagnostic.sort_key)))
