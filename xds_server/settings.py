@@ -1,0 +1,99 @@
+"""The settings of the server: the only place that reads flags, the environment and the config file.
+
+A flag wins over the environment (`XDS_SERVER_XDS_PORT`), that over the config file (`xds-port: 15010`), and that
+over the default.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+PREFIX = "XDS_SERVER_"
+_Doc = msgspec.Meta
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """How `serve` runs. The descriptions are also the help texts of the flags."""
+
+    directory: str
+    xds_host: Annotated[str, _Doc(description="Address of the xDS server.")] = "127.0.0.1"
+    xds_port: Annotated[int, _Doc(ge=0, le=65535, description="Port of the xDS server; 0 picks a free one.")] = 15010
+    admin_host: Annotated[str, _Doc(description="Address of the admin endpoints; loopback only.")] = "127.0.0.1"
+    admin_port: Annotated[int, _Doc(ge=0, le=65535, description="Port of the admin endpoints; 0 picks a free one.")] = (
+        15014
+    )
+    insecure: Annotated[bool, _Doc(description="Allow plain-text xDS on an address that is not loopback.")] = False
+    drain_seconds: Annotated[
+        float, _Doc(ge=0, description="Seconds that streams may take to end after SIGTERM or SIGINT.")
+    ] = 5.0
+    log_format: Annotated[
+        Literal["auto", "console", "json"],
+        _Doc(description="Form of the logs; auto is console on a terminal."),
+    ] = "auto"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _Doc(description="The least level that is logged.")
+    ] = "info"
+
+    def __post_init__(self) -> None:
+        if not self.insecure and not is_loopback(self.xds_host):
+            raise ValueError(
+                f"xds-host {self.xds_host} is not a loopback address, and plain-text xDS carries private keys; "
+                "use 127.0.0.1, or add --insecure if you trust everything that can reach this port"
+            )
+        if not is_loopback(self.admin_host):
+            raise ValueError(f"admin-host {self.admin_host} is not a loopback address; these endpoints have no login")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address; a name other than `localhost` counts as reachable."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class SettingsError(ValueError):
+    """A setting is wrong; the text says which one and where it was set."""
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | None = None) -> Settings:
+    """The settings from all places. `flags` holds only what was given, by field name (`xds_port`).
+
+    Raises SettingsError, also when the config file cannot be read.
+    """
+    names = {field.name: field.encode_name for field in msgspec.structs.fields(Settings)}
+    layers = (
+        (str(config), _config_file(config) if config else {}),
+        ("the environment", {names[name]: environ[key] for name in names if (key := PREFIX + name.upper()) in environ}),
+        ("the command line", {names[name]: value for name, value in flags.items()}),
+    )
+    merged: dict[str, Any] = {"directory": "."}
+    where: dict[str, str] = {}
+    for origin, values in layers:
+        merged |= values
+        where |= dict.fromkeys(values, origin)
+    try:
+        return msgspec.convert(merged, Settings, strict=False)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`")
+        raise SettingsError(f"{name} in {where[name]}: {message}" if name else message) from None
+
+
+def _config_file(path: Path) -> dict[str, Any]:
+    import yaml  # slow to import, and only needed here
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise SettingsError(f"the config file {path} cannot be read: {error}") from None
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise SettingsError(f"the config file {path} must be a mapping of settings, such as xds-port: 15010")
+    if unknown := value.keys() - {field.encode_name for field in msgspec.structs.fields(Settings)}:
+        raise SettingsError(f"{path}: unknown setting {sorted(unknown)[0]!r}")
+    return value
