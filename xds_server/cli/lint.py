@@ -1,0 +1,47 @@
+"""`xds-server lint`: what is wrong with a directory, and where."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from xds_server.cli.inputs import exit_code, files_in, load, objects_in
+from xds_server.cli.options import Command
+from xds_server.cli.proxies import implied_proxies
+from xds_server.cli.reports import REPORTS
+from xds_server.cli.reports.summary import Summary
+from xds_server.diagnostics import Diagnostic, Level
+from xds_server.findings import findings
+from xds_server.kube.snapshot import Snapshot
+from xds_server.memo import Generations
+from xds_server.translate import translate
+
+
+@click.command("lint", cls=Command)
+@click.argument("directory", metavar="DIR")
+@click.option("--output", "-o", type=click.Choice(list(REPORTS)), default="text", show_default=True)
+@click.option(
+    "--fail-on",
+    type=click.Choice([level.value for level in Level]),
+    default=Level.ERROR.value,
+    show_default=True,
+    help="The least level that makes the exit code 1.",
+)
+def command(directory: str, output: str, fail_on: str) -> int:
+    """Check the YAML in DIR (a directory, a file, or - for stdin).
+
+    Exits 0 when nothing was found, 1 when something was, 3 when nothing could be read.
+    """
+    started = time.monotonic()
+    snapshot = load(directory)
+    found = findings(check(snapshot), snapshot.sources)
+    summary = Summary(files_in(snapshot), objects_in(snapshot), time.monotonic() - started)
+    click.echo(REPORTS[output](found, summary), nl=False)
+    return exit_code(snapshot, found, Level(fail_on))
+
+
+def check(snapshot: Snapshot) -> set[Diagnostic]:
+    """All that is wrong for any of the proxies that the objects speak of."""
+    memo = Generations()
+    return {found for proxy in implied_proxies(snapshot) for found in translate(snapshot, proxy, memo).diagnostics}

@@ -1,0 +1,78 @@
+"""`xds-server translate`: the xDS resources that a directory gives, without a server."""
+
+from __future__ import annotations
+
+import click
+
+from xds_server.cli.inputs import exit_code, load
+from xds_server.cli.options import Command
+from xds_server.cli.output import FORMATS, formatted
+from xds_server.cli.proxies import parse_proxy
+from xds_server.cli.reports.text import block
+from xds_server.dump import SECTIONS, dump, origins, readable
+from xds_server.envoy.resource import TYPES, Resources
+from xds_server.findings import findings
+from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
+from xds_server.translate import translate
+
+
+class ProxyType(click.ParamType[Proxy]):
+    name = "FILE|SPEC"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Proxy:
+        if isinstance(value, Proxy):
+            return value
+        try:
+            return parse_proxy(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _types(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]:
+    asked = tuple(value.split(","))
+    if unknown := [short for short in asked if short not in TYPES]:
+        raise click.BadParameter(f"{unknown[0]!r} is none of {', '.join(TYPES)}")
+    return asked
+
+
+@click.command("translate", cls=Command)
+@click.argument("directory", metavar="DIR")
+@click.option("--proxy", "-p", type=ProxyType(), help="Whose resources.  [default: a gateway that all Gateways select]")
+@click.option("--types", "-t", default=",".join(TYPES), callback=_types, show_default=True, help="Which resources.")
+@click.option("--output", "-o", type=click.Choice(FORMATS), default="yaml", show_default=True)
+def command(directory: str, proxy: Proxy | None, types: tuple[str, ...], output: str) -> int:
+    """Print the xDS resources that the YAML in DIR (a directory, a file, or - for stdin) gives a proxy.
+
+    \b
+    --proxy is one of
+      sidecar,namespace=shop,label.app=web,interception=NONE   (or gateway,...)
+      router~10.0.0.1~pod.ns~ns.svc.cluster.local              a node id of Istio
+      FILE                                                     a YAML file: a node, or an Envoy bootstrap
+
+    Private keys are never printed. What is wrong with the input goes to stderr.
+    """
+    snapshot = load(directory)
+    translation = translate(snapshot, proxy or EVERY_GATEWAY)
+    found = findings(translation.diagnostics, snapshot.sources)
+    for finding in found:
+        click.echo(block(finding), err=True)
+    click.echo(as_yaml(translation.resources, types) if output == "yaml" else as_json(translation.resources, types))
+    return exit_code(snapshot, found)
+
+
+def as_json(resources: Resources, types: tuple[str, ...]) -> str:
+    return formatted(dump(resources, types), "json").rstrip("\n")
+
+
+def as_yaml(resources: Resources, types: tuple[str, ...]) -> str:
+    """As `as_json`, with a comment above each resource that names the objects it was made from."""
+    lines: list[str] = []
+    for short, url in TYPES.items():
+        if short not in types:
+            continue
+        found = resources.by_type[url].values()
+        lines.append(f"{SECTIONS[short]}:" if found else f"{SECTIONS[short]}: []")
+        for resource in found:
+            lines.append(f"# {origins(resource)}")
+            lines.append(formatted([readable(resource)], "yaml").rstrip("\n"))
+    return "\n".join(lines)

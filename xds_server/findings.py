@@ -1,0 +1,40 @@
+"""Diagnostics with the place in the user's files that each is about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic, ObjectRef, Position
+from xds_server.kube.meta import Source
+from xds_server.sources.yaml import locate
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """position: None when the object is in no file. source: the document that the object was read from, if it was."""
+
+    diagnostic: Diagnostic
+    position: Position | None
+    source: Source | None
+
+    def __str__(self) -> str:
+        """One line: `file:line:column: error XDS2003 Kind/namespace/name: message`."""
+        found = self.diagnostic
+        place = f"{self.position}: " if self.position else ""
+        subject = f" {found.ref}" if found.ref else ""
+        return f"{place}{found.level} {found.code}{subject}: {found.message}"
+
+
+def findings(diagnostics: Iterable[Diagnostic], sources: Mapping[ObjectRef, Source]) -> list[Finding]:
+    """Sorted by file and line; what has no place comes last."""
+    found = [_finding(diagnostic, sources) for diagnostic in diagnostics]
+    nowhere = Position("\U0010ffff", 0, 0)
+    return sorted(found, key=lambda finding: (finding.position or nowhere, finding.diagnostic.sort_key()))
+
+
+def _finding(diagnostic: Diagnostic, sources: Mapping[ObjectRef, Source]) -> Finding:
+    source = sources.get(diagnostic.ref) if diagnostic.ref else None
+    if diagnostic.position or source is None or not source.file:
+        return Finding(diagnostic, diagnostic.position, source)
+    return Finding(diagnostic, locate(source, diagnostic.path), source)
