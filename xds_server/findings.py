@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import msgspec
 
-from xds_server.diagnostics import Diagnostic, ObjectRef, Position
+from xds_server.catalogue import CATALOGUE
+from xds_server.diagnostics import Diagnostic, ObjectRef, Position, format_path
 from xds_server.kube.meta import Source
 from xds_server.sources.yaml import locate
 
@@ -38,3 +40,21 @@ def _finding(diagnostic: Diagnostic, sources: Mapping[ObjectRef, Source]) -> Fin
     if diagnostic.position or source is None or not source.file:
         return Finding(diagnostic, diagnostic.position, source)
     return Finding(diagnostic, locate(source, diagnostic.path), source)
+
+
+def as_json(finding: Finding) -> dict[str, Any]:
+    """One finding with every key always present; what is not known is null."""
+    found, position = finding.diagnostic, finding.position
+    return {
+        "code": found.code,
+        "level": found.level.value,
+        "message": found.message,
+        "object": str(found.ref) if found.ref else None,
+        "field": format_path(found.path) or None,
+        "file": position.file if position else None,
+        "line": position.line if position else None,
+        "column": position.column if position else None,
+        "effect": found.effect or None,
+        "suggestion": found.suggestion or None,
+        "twins": list(CATALOGUE[found.code].twins),
+    }

@@ -1,0 +1,68 @@
+"""The admin endpoints: what the server knows about itself, read only."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from xds_server.findings import Finding, as_json
+from xds_server.version import __version__
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """Where the endpoints get what they say.
+
+    not_ready: sentences, none when every source was read once and the xDS server takes streams.
+    proxies: a row of JSON values for each stream. metrics: Prometheus' text format.
+    """
+
+    not_ready: Callable[[], Sequence[str]]
+    proxies: Callable[[], Sequence[dict[str, Any]]]
+    diagnostics: Callable[[], Sequence[Finding]]
+    metrics: Callable[[], bytes]
+
+
+def admin_app(answers: Answers) -> Starlette:
+    """The routes as a table; GET and HEAD only."""
+
+    async def index(_: Request) -> Response:
+        return PlainTextResponse("".join(f"{path}\n" for path in routes))
+
+    async def healthz(_: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def readyz(_: Request) -> Response:
+        reasons = list(answers.not_ready())
+        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    async def metrics(_: Request) -> Response:
+        return Response(answers.metrics(), media_type=METRICS_TYPE)
+
+    async def version(_: Request) -> Response:
+        return JSONResponse({"version": __version__, "python": platform.python_version()})
+
+    async def proxies(_: Request) -> Response:
+        return JSONResponse(list(answers.proxies()))
+
+    async def diagnostics(_: Request) -> Response:
+        return JSONResponse([as_json(finding) for finding in answers.diagnostics()])
+
+    routes = {
+        "/": index,
+        "/healthz": healthz,
+        "/readyz": readyz,
+        "/metrics": metrics,
+        "/version": version,
+        "/proxies": proxies,
+        "/diagnostics": diagnostics,
+    }
+    return Starlette(routes=[Route(path, endpoint, methods=["GET"]) for path, endpoint in routes.items()])
