@@ -6,11 +6,16 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from xds_server.diagnostics import ObjectRef
+from xds_server.diagnostics import ObjectRef, Path
 
 
 class Model(msgspec.Struct, frozen=True, eq=False, gc=False, rename="camel", forbid_unknown_fields=True):
-    """Part of an object as the user wrote it. Field names are those of the API in snake case."""
+    """Part of an object as the user wrote it. Field names are those of the API in snake case.
+
+    NULLABLE: the API names of fields whose CRD says `nullable: true`; a null there means absent.
+    """
+
+    NULLABLE: ClassVar[frozenset[str]] = frozenset()
 
 
 class Ignored:
@@ -53,21 +58,36 @@ class Object(Model, frozen=True, eq=False, gc=False):
 
 
 class Source(msgspec.Struct, frozen=True, eq=False):
-    """Where an object was read: `file` and first line of a document with its `text`, or a cluster's name with
-    `resource_version`. The text is kept so that the line of any field can be found when it is asked for."""
+    """Where an object was read: a place in a file, or a cluster.
+
+    file, line, text: a document, its first line in the file and its text, which is kept so that the line of any
+    field can be found when it is asked for.
+    root, start: the object's path in that document (in a `List`) and its own first line in the file.
+    cluster, resource_version: the cluster's name and the version there.
+    """
 
     file: str = ""
     line: int = 1
     text: str = ""
+    root: Path = ()
+    start: int = 1
     cluster: str = ""
     resource_version: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.start}" if self.file else self.cluster
+
 
 class Raw(msgspec.Struct, frozen=True, eq=False):
-    """An object before it is decoded. digest: hash of its content, so that equal content is decoded once."""
+    """An object before it is decoded. body: its JSON. digest: hash of the body; equal bodies are decoded once."""
 
     ref: ObjectRef
     api_version: str
-    value: dict[str, Any]
+    body: bytes
     source: Source
     digest: bytes
+
+    def value(self) -> dict[str, Any]:
+        """The body as dictionaries and lists, made anew on every call."""
+        value: dict[str, Any] = msgspec.json.decode(self.body)
+        return value
