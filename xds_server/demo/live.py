@@ -1,0 +1,113 @@
+"""The split of the traffic on the terminal, while the user edits it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from xds_server.demo.stage import SITE, Stage
+from xds_server.demo.system import split
+from xds_server.demo.traffic import Traffic, requests
+
+BAR = 40
+REFRESH = 0.5
+"""Seconds between two pictures on a terminal."""
+
+PLAIN_REFRESH = 5.0
+"""Seconds between two lines where there is no terminal."""
+
+
+async def show(stage: Stage, terminal: bool, echo: Callable[[str], Any] = click.echo) -> None:
+    """Sends requests and draws what comes back until it is cancelled. Raises ProcessEnded."""
+    traffic = Traffic()
+    for line in instructions(stage):
+        echo(line)
+    drawn = 0
+    async with requests(stage.site, traffic):
+        while True:
+            await asyncio.sleep(REFRESH if terminal else PLAIN_REFRESH)
+            stage.check()
+            if terminal:
+                lines = picture(stage, traffic)
+                echo(
+                    (f"\x1b[{drawn}F" if drawn else "") + "".join(f"\x1b[K{line}\n" for line in lines) + "\x1b[J\x1b[A"
+                )
+                drawn = len(lines)
+            else:
+                echo(one_line(traffic))
+
+
+def instructions(stage: Stage) -> list[str]:
+    """What to do, and what to try."""
+    system = stage.system
+    line, _ = split(system.articles)
+    http, https = system.ports["http"], system.ports["https"]
+    return [
+        "",
+        f"Edit the weights, save, and watch:  {system.articles}:{line}",
+        "",
+        "Try it yourself:",
+        f"  curl -H 'Host: {SITE}' http://127.0.0.1:{http}/api/v2",
+        f"  curl -k --resolve {SITE}:{https}:127.0.0.1 https://{SITE}:{https}/api/v2",
+        f"  curl -x http://127.0.0.1:{system.http_proxy} http://user-api.backend/",
+        f"  curl http://127.0.0.1:{stage.server.admin_port}/proxies",
+        "",
+        "Ctrl-C ends everything.",
+        "",
+    ]
+
+
+def picture(stage: Stage, traffic: Traffic) -> list[str]:
+    """The table, one string a line."""
+    recent = traffic.recent()
+    weights = _weights(stage)
+    versions = sorted({*recent, *weights})
+    rows = [_row(version, weights.get(version), recent[version], traffic.share(version)) for version in versions]
+    failed = len(traffic.failures)
+    return [
+        f"http://{SITE}/api/v2, the last {recent.total()} requests",
+        "  version  weight",
+        *rows,
+        f"  {traffic.total} requests in all, {failed} failed" + (f" ({_why(traffic)})" if failed else ""),
+        *(f"  {line}" for line in _problems(stage)),
+    ]
+
+
+def one_line(traffic: Traffic) -> str:
+    recent = traffic.recent()
+    shares = "  ".join(f"{version} {traffic.share(version):6.1%}" for version in sorted(recent))
+    return f"{traffic.total:>7} requests  {len(traffic.failures)} failed  {shares}"
+
+
+def _row(version: str, weight: int | None, number: int, share: float) -> str:
+    bar = "█" * round(share * BAR)
+    known = "-" if weight is None else weight
+    return f"  {version:<7} {known:>7}  {click.style(f'{bar:<{BAR}}', fg='green')} {share:6.1%} {number:>5}"
+
+
+def _weights(stage: Stage) -> dict[str, int]:
+    import yaml
+
+    try:
+        return split(stage.system.articles)[1]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return {}  # the user is in the middle of an edit
+
+
+def _why(traffic: Traffic) -> str:
+    last = traffic.failures[-1]
+    return last.error or f"status {last.status}"
+
+
+def _problems(stage: Stage) -> list[str]:
+    """What the server has found wrong and not seen mended."""
+    current: dict[str, str] = {}
+    for event in stage.server.events:
+        if "diagnostic" in event and event["event"] == "found":
+            current[event["diagnostic"]] = event["level"]
+        elif "diagnostic" in event:
+            current.pop(event["diagnostic"], None)
+    return [click.style(text, fg="red") for text, level in current.items() if level == "error"][:5]
