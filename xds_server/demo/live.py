@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+import sys
 
 import click
 
@@ -20,24 +19,22 @@ PLAIN_REFRESH = 5.0
 """Seconds between two lines where there is no terminal."""
 
 
-async def show(stage: Stage, terminal: bool, echo: Callable[[str], Any] = click.echo) -> None:
+async def show(stage: Stage, terminal: bool) -> None:
     """Sends requests and draws what comes back until it is cancelled. Raises ProcessEnded."""
     traffic = Traffic()
-    for line in instructions(stage):
-        echo(line)
+    click.echo("\n".join(instructions(stage)))
     drawn = 0
     async with requests(stage.site, traffic):
         while True:
             await asyncio.sleep(REFRESH if terminal else PLAIN_REFRESH)
             stage.check()
-            if terminal:
-                lines = picture(stage, traffic)
-                echo(
-                    (f"\x1b[{drawn}F" if drawn else "") + "".join(f"\x1b[K{line}\n" for line in lines) + "\x1b[J\x1b[A"
-                )
-                drawn = len(lines)
-            else:
-                echo(one_line(traffic))
+            lines = picture(stage, traffic) if terminal else [one_line(traffic)]
+            if terminal and drawn:
+                # Back to the first line of the last picture, and clear from there; not through click, which would
+                # take the codes out with the colours.
+                sys.stdout.write(f"\x1b[{drawn}F\x1b[J")
+            click.echo("\n".join(lines))
+            drawn = len(lines)
 
 
 def instructions(stage: Stage) -> list[str]:

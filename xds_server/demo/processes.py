@@ -93,8 +93,8 @@ async def envoy(node: Node, xds_port: int, directory: Path) -> AsyncIterator[Chi
     """An Envoy with the bootstrap that `xds-server bootstrap` writes. Its files are in the directory: NAME.json,
     NAME.log and NAME.sock, its admin interface."""
     config = directory / f"{node.id}.json"
-    config.write_text(json.dumps(bootstrap(node, xds_port=xds_port, admin=Admin(socket=f"{directory}/{node.id}.sock"))))
-    # Two workers are enough here; the base id is for shared memory that only hot restart needs.
+    admin = Admin(socket=str(directory / f"{node.id}.sock"))
+    config.write_text(json.dumps(bootstrap(node, xds_port=xds_port, admin=admin)))
     command: list[str | Path] = [
         find_envoy(),
         "-c",
@@ -105,7 +105,7 @@ async def envoy(node: Node, xds_port: int, directory: Path) -> AsyncIterator[Chi
         "--log-level",
         "warn",
     ]
-    async with child(command, directory / f"{node.id}.log") as running:
+    async with child([find_envoy(), "-c", config, *options], directory / f"{node.id}.log") as running:
         yield running
 
 
