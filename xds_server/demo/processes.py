@@ -95,16 +95,7 @@ async def envoy(node: Node, xds_port: int, directory: Path) -> AsyncIterator[Chi
     config = directory / f"{node.id}.json"
     admin = Admin(socket=str(directory / f"{node.id}.sock"))
     config.write_text(json.dumps(bootstrap(node, xds_port=xds_port, admin=admin)))
-    command: list[str | Path] = [
-        find_envoy(),
-        "-c",
-        config,
-        "--concurrency",
-        "2",
-        "--disable-hot-restart",
-        "--log-level",
-        "warn",
-    ]
+    options = ["--concurrency", "2", "--disable-hot-restart", "--log-level", "warn"]
     async with child([find_envoy(), "-c", config, *options], directory / f"{node.id}.log") as running:
         yield running
 
