@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-from xds_server.diagnostics import Diagnostic
-from xds_server.envoy.resource import EMPTY, Resources
+from xds_server.boundary import attempt
+from xds_server.diagnostics import Diagnostic, ObjectRef
+from xds_server.envoy.clusters import cluster
+from xds_server.envoy.endpoints import load_assignment
+from xds_server.envoy.listeners import api_listener, listener
+from xds_server.envoy.resource import Resource, Resources, keyed
+from xds_server.envoy.routes import route_configuration
+from xds_server.envoy.secrets import secret
 from xds_server.memo import Memo
 from xds_server.mesh.model import View
+from xds_server.mesh.origin import Origin
 
 
 def build(view: View, memo: Memo) -> tuple[Resources, tuple[Diagnostic, ...]]:
     """The resources of one proxy group; the diagnostics are bugs, one for each value left out."""
-    return EMPTY, ()
+    results: list[Resource | Diagnostic] = [
+        *(attempt(memo, _ref(value.origins), cluster, value) for value in view.backends),
+        *(attempt(memo, _ref(value.origins), load_assignment, value) for value in view.endpoints),
+        *(attempt(memo, _ref(value.origins), listener, value) for value in view.listeners),
+        *(attempt(memo, _ref(value.origins), api_listener, value) for value in view.api_listeners),
+        *(attempt(memo, value.origin.ref, secret, value) for value in view.secrets),
+    ]
+    for table in view.route_tables:
+        result = attempt(memo, _ref(table.origins), route_configuration, table, memo)
+        if isinstance(result, Diagnostic):
+            results.append(result)
+        else:
+            resource, bugs = result
+            results.extend((resource, *bugs))
+    resources = keyed(result for result in results if isinstance(result, Resource))
+    return resources, tuple(result for result in results if isinstance(result, Diagnostic))
+
+
+def _ref(origins: tuple[Origin, ...]) -> ObjectRef | None:
+    return origins[0].ref if origins else None

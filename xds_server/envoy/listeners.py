@@ -1,0 +1,92 @@
+"""Listener -> listener (`envoy.config.listener.v3.Listener`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
+
+from xds_server.envoy import tls
+from xds_server.envoy.chain_matches import chain_matches, is_tls
+from xds_server.envoy.http_connections import api_connections, http_connections
+from xds_server.envoy.proto import address, packed
+from xds_server.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource, sealed
+from xds_server.envoy.tcp_proxy import clusters, tcp_proxy
+from xds_server.mesh.model import ApiListener, Chain, Direction, Http, Listener
+
+_DIRECTIONS = {Direction.INBOUND: "INBOUND", Direction.OUTBOUND: "OUTBOUND"}
+
+
+def listener(value: Listener) -> Resource:
+    detects = any(chain.match.detected_http for chain in value.chains)
+    inspects = any(is_tls(chain.match) for chain in value.chains)
+    message = listener_pb2.Listener(
+        name=value.name,
+        address=address(value.address, value.port),
+        traffic_direction=_DIRECTIONS[value.direction],
+        listener_filters=[*([_TLS_INSPECTOR] if inspects else []), *([_HTTP_INSPECTOR] if detects else [])],
+        # A client that says nothing until the server has spoken is waited for, as in Istio: after a time-out it
+        # would be taken for TCP, and so would an HTTP connection that was opened early and is still idle.
+        listener_filters_timeout={"seconds": 0} if detects else None,
+        continue_on_listener_filters_timeout=detects,
+        filter_chains=[
+            {**_chain(chain), "filter_chain_match": match}
+            for chain in value.chains
+            for match in chain_matches(chain.match, both=detects and inspects)
+        ],
+        default_filter_chain=_chain(value.default_chain) if value.default_chain else None,
+    )
+    origins = (*value.origins, *(origin for chain in _all(value) for origin in chain.origins))
+    return sealed(LISTENER, value.name, message, origins, _references(value))
+
+
+def api_listener(value: ApiListener) -> Resource:
+    """What a proxyless gRPC client reads (gRFC A27)."""
+    message = listener_pb2.Listener(
+        name=value.name, api_listener={"api_listener": packed(api_connections(value.route_table))}
+    )
+    return sealed(LISTENER, value.name, message, value.origins, [(ROUTE, value.route_table)])
+
+
+_TLS_INSPECTOR = {
+    "name": "envoy.filters.listener.tls_inspector",
+    "typed_config": packed(tls_inspector_pb2.TlsInspector()),
+}
+_HTTP_INSPECTOR = {
+    "name": "envoy.filters.listener.http_inspector",
+    "typed_config": packed(http_inspector_pb2.HttpInspector()),
+}
+
+
+def _chain(chain: Chain) -> dict[str, Any]:
+    return {
+        "name": chain.name,
+        "transport_socket": tls.server_socket(chain.tls) if chain.tls else None,
+        "filters": list(_filters(chain)),
+    }
+
+
+def _filters(chain: Chain) -> Iterator[dict[str, Any]]:
+    """The network filters. Envoy closes the connections of a chain that has none."""
+    traffic = chain.traffic
+    if isinstance(traffic, Http):
+        name = "envoy.filters.network.http_connection_manager"
+        yield {"name": name, "typed_config": packed(http_connections(traffic))}
+    elif traffic.destinations:
+        yield {"name": "envoy.filters.network.tcp_proxy", "typed_config": packed(tcp_proxy(traffic))}
+
+
+def _all(value: Listener) -> tuple[Chain, ...]:
+    return (*value.chains, value.default_chain) if value.default_chain else value.chains
+
+
+def _references(value: Listener) -> Iterator[tuple[str, str]]:
+    for chain in _all(value):
+        yield from tls.references(chain.tls)
+        if isinstance(chain.traffic, Http):
+            yield ROUTE, chain.traffic.route_table
+        else:
+            yield from ((CLUSTER, name) for name in clusters(chain.traffic))
