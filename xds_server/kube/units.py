@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -24,11 +23,13 @@ _LONGEST = 2**63 - 1  # Go's time.Duration is an int64 of nanoseconds
 
 
 @functools.total_ordering
-@dataclass(frozen=True, slots=True, eq=False)
 class Duration:
-    """A span of time, in whole nanoseconds."""
+    """A span of time, in whole nanoseconds. No dataclass: msgspec would read one as an object with fields."""
 
-    nanoseconds: int
+    __slots__ = ("nanoseconds",)
+
+    def __init__(self, nanoseconds: int) -> None:
+        self.nanoseconds: Final = nanoseconds
 
     @classmethod
     def parse(cls, text: str) -> Duration:
@@ -62,6 +63,9 @@ class Duration:
 
     def __str__(self) -> str:
         return f"{self.seconds:g}s"
+
+    def __repr__(self) -> str:
+        return f"Duration({self.nanoseconds})"
 
 
 class PositiveDuration(Duration):

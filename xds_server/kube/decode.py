@@ -1,0 +1,101 @@
+"""From what the user wrote to typed objects, strictly: what does not fit is a diagnostic, never a guess."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.kube.explain import Explanation, Mistake
+from xds_server.kube.kinds import KINDS, Kind, Naming
+from xds_server.kube.meta import Ignored, Object, Raw
+from xds_server.kube.support import unsupported
+from xds_server.kube.units import Duration
+
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NAMES = {Naming.LABEL: re.compile(_LABEL), Naming.SUBDOMAIN: re.compile(rf"{_LABEL}(\.{_LABEL})*")}
+_IGNORED = Ignored()
+
+
+class Decoded(msgspec.Struct, frozen=True, eq=False):
+    """object: None when it cannot be used; then at least one diagnostic is an error."""
+
+    object: Object | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+def kind_of(raw: Raw) -> Kind | None:
+    """None for a kind, or a version of one, that this server does not read."""
+    kind = KINDS.get((raw.ref.group, raw.ref.kind))
+    return kind if kind is not None and raw.api_version.rpartition("/")[2] in kind.versions else None
+
+
+def decode(raw: Raw) -> Decoded:
+    """The object, and everything that is wrong with it: all mistakes, and fields that have no effect."""
+    kind = kind_of(raw)
+    if kind is None:
+        return Decoded(None, (diagnostic("XDS1006", raw.ref, kind=raw.ref.kind, api_version=raw.api_version),))
+    found, mistakes = _typed(raw, kind)
+    mistakes.extend(_naming(raw, kind))
+    if mistakes:
+        return Decoded(None, tuple(_diagnostic(raw, mistake) for mistake in mistakes))
+    return Decoded(found, unsupported(raw))
+
+
+def _typed(raw: Raw, kind: Kind) -> tuple[Object | None, list[Mistake]]:
+    # A null in a custom resource must be looked at: dropping that of a header match would widen a route.
+    if kind.null_is_absent or b"null" not in raw.body:
+        try:
+            return _decoder(kind.type).decode(raw.body), []
+        except msgspec.ValidationError:
+            pass  # explained below
+    explanation = Explanation(convert, kind.null_is_absent, kind.secret)
+    value = explanation.value(raw.value(), msgspec.inspect.type_info(kind.type))
+    if explanation.mistakes:
+        return None, explanation.mistakes
+    return convert(value, kind.type), []
+
+
+@functools.cache
+def _decoder(of: type[Object]) -> msgspec.json.Decoder[Object]:
+    return msgspec.json.Decoder(of, dec_hook=_custom)
+
+
+def convert(value: Any, of: Any) -> Any:
+    """A value of plain data as `of`. Raises msgspec.ValidationError with the first mistake."""
+    return msgspec.convert(value, of, dec_hook=_custom)
+
+
+def _custom(of: type, value: Any) -> Any:
+    if of is Ignored:
+        return _IGNORED
+    if issubclass(of, Duration):
+        if not isinstance(value, str):
+            raise ValueError("a duration is text such as 10s or 1m30s")
+        return of.parse(value)
+    raise NotImplementedError(of)
+
+
+def _naming(raw: Raw, kind: Kind) -> Iterator[Mistake]:
+    """The checks of `metadata` that the API server makes for every kind."""
+    name, namespace = raw.ref.name, raw.ref.namespace
+    if len(name) > kind.naming.value or not _NAMES[kind.naming].fullmatch(name):
+        yield Mistake(
+            ("metadata", "name"),
+            f"{name!r} is not a name of at most {kind.naming.value} lower-case letters, digits, '-'"
+            + (" and '.'" if kind.naming is Naming.SUBDOMAIN else ""),
+        )
+    if not kind.namespaced and namespace:
+        yield Mistake(("metadata", "namespace"), f"a {raw.ref.kind} has no namespace", "leave the namespace out")
+    elif kind.namespaced and (len(namespace) > Naming.LABEL.value or not _NAMES[Naming.LABEL].fullmatch(namespace)):
+        yield Mistake(("metadata", "namespace"), f"{namespace!r} is not the name of a namespace")
+
+
+def _diagnostic(raw: Raw, mistake: Mistake) -> Diagnostic:
+    if mistake.unknown:
+        return diagnostic("XDS1004", raw.ref, mistake.path, field=mistake.path[-1], suggestion=mistake.suggestion)
+    return diagnostic("XDS1005", raw.ref, mistake.path, detail=mistake.detail, suggestion=mistake.suggestion)
