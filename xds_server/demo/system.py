@@ -17,7 +17,7 @@ ARTICLES = "articles.yaml"
 """The file with the canary, unchanged from the articles."""
 
 _PACKAGED = Path(__file__).parent / "articles"
-_CHECKOUT = Path(__file__).parents[2] / "examples" / "articles"
+_CHECKOUT = Path(__file__).parents[2] / "examples" / "articles" / "config"
 PORTS = {"http": 18080, "https": 18443, "postgres": 15432, "redis": 16379}
 """The gateway's ports as the example has them."""
 
