@@ -46,9 +46,9 @@ def server_socket(tls: ServerTLS) -> dict[str, Any]:
         "alpn_protocols": tls.alpn,
         **(_validation(tls.trust, checks) if asks else {}),
     }
-    required = True if tls.client_certificate is ClientCertificate.REQUIRED else None
-    context = tls_pb2.DownstreamTlsContext(common_tls_context=common, require_client_certificate=wrapped(required))
-    return _socket(context)
+    # Said in both cases when there is something to check: Envoy announces another default.
+    required = wrapped(tls.client_certificate is ClientCertificate.REQUIRED) if asks else None
+    return _socket(tls_pb2.DownstreamTlsContext(common_tls_context=common, require_client_certificate=required))
 
 
 def client_socket(tls: ClientTLS, http2: bool) -> dict[str, Any]:

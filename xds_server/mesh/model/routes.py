@@ -104,14 +104,14 @@ class Forward(msgspec.Struct, frozen=True, gc=False):
 
 
 class Redirect(msgspec.Struct, frozen=True, gc=False):
-    """Empty fields stay as in the request. port None: the scheme's own; keep_port: the port the request
-    came to. path replaces the whole path, prefix only the part that matched."""
+    """Empty fields stay as in the request. port None: none with another host, else that of the Host header,
+    but not the old scheme's own with another scheme. path replaces the whole path, prefix the part that matched.
+    """
 
     code: int = 301
     scheme: str = ""
     host: str = ""
     port: int | None = None
-    keep_port: bool = False
     path: str = ""
     prefix: str = ""
 
