@@ -146,7 +146,7 @@ def _panic_threshold(outlier: Outlier | None) -> dict[str, Any] | None:
 
 def _metadata(backend: Backend) -> dict[str, Any]:
     """Istio's metadata, as access logs and filters read it (`%CLUSTER_METADATA(istio:subset)%`)."""
-    service = {"struct_value": {"fields": {"host": {"string_value": backend.host}}}}
+    service = {"struct_value": {"host": backend.host}}  # a Struct within a Value is built from a plain dict
     fields: dict[str, Any] = {"services": {"list_value": {"values": [service]}}}
     if backend.subset:
         fields["subset"] = {"string_value": backend.subset}
