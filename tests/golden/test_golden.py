@@ -1,9 +1,9 @@
 """Every case is a folder: input, and exactly what `xds-server translate` prints for it.
 
-Input is `in.yaml` or the folder `config/`; `proxy.yaml` (or several, `proxy-NAME.yaml`) says for which proxy, else it is
-a gateway that every Gateway selects. Expected are `out.yaml`, the command's stdout, and `diagnostics.txt`, its stderr,
-which is absent when there is none; of several proxies, `out-NAME.yaml` and `diagnostics-NAME.txt`. `make golden`
-rewrites them. The folders under `examples/` are cases too.
+Input is `in.yaml` or the folder `config/`; `proxy.yaml` (or several, `proxy-NAME.yaml`) says for which proxy, else
+it is a gateway that every Gateway selects. Expected are `out.yaml`, the stdout of the command, and `diagnostics.txt`,
+its stderr, which is absent when there is none; of several proxies, `out-NAME.yaml` and `diagnostics-NAME.txt`.
+`make golden` rewrites them. The folders under `examples/` are cases too.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 @click.option("--http-proxy-port", type=click.IntRange(0, 65535), default=0, help="A sidecar's HTTP proxy port.")
 @click.option("--unprivileged", is_flag=True, help="The proxy cannot bind ports below 1024.")
 @click.option("--xds-host", default="127.0.0.1", show_default=True, help="Address or name of the xDS server.")
-@click.option("--xds-port", type=click.IntRange(1, 65535), default=15010, show_default=True)
+@click.option("--xds-port", type=click.IntRange(1, 65535), default=15010, show_default=True, help="Port of it.")
 @click.option("--admin-port", type=click.IntRange(0, 65535), default=9901, show_default=True, help="On 127.0.0.1.")
 @click.option("--admin-uds", type=click.Path(path_type=Path), help="A unix socket for the admin interface instead.")
 @click.option("--output", "-o", type=click.Choice(FORMATS), default="yaml", show_default=True)
