@@ -44,4 +44,84 @@ CATALOGUE: dict[str, Code] = {
     "XDS1010": Code(
         _E, "an internal error while translating: {detail}", "the object is left out; please report this bug"
     ),
+    # 2xxx: references
+    "XDS2001": Code(_E, "there is no service {host!r}", "requests to it are answered 503", ("IST0101", "KIA1101")),
+    "XDS2002": Code(_E, "{host} has no port {port}; it has: {ports}", "requests to it are answered 503", ("KIA1103",)),
+    "XDS2003": Code(
+        _E,
+        "subset {subset!r} of {host} is not defined; {defined}",
+        "requests to it are answered 503",
+        ("IST0101", "KIA1107"),
+    ),
+    "XDS2004": Code(
+        _E, "there is no Gateway {gateway!r}; known: {known}", "its routes are not served there", ("IST0101", "KIA1102")
+    ),
+    "XDS2005": Code(_E, "{pod} has no container port named {port!r}", "the Pod gets no requests on this port"),
+    "XDS2006": Code(_I, "the Pod has no address yet, and {service} selects it", "the Pod gets no requests"),
+    "XDS2007": Code(
+        _E,
+        "{host} has the ports {ports}, so the destination must say which; {port} is assumed",
+        "requests to it are answered 503",
+        ("IST0112",),
+    ),
+    # 3xxx: conflicts and shadowing
+    "XDS3001": Code(_W, "{first} already sets the trafficPolicy of {host}", "this one has no effect"),
+    "XDS3002": Code(_W, "{first} already defines the subset {subset!r}", "this one has no effect"),
+    "XDS3003": Code(_W, "no request can reach this route: a route of {first} before it takes all", "", ("IST0130",)),
+    "XDS3005": Code(
+        _W,
+        "{first} already has 127.0.0.1:{port} for connections that are not HTTP",
+        "this service cannot be reached there from such a sidecar",
+    ),
+    "XDS3006": Code(
+        _E,
+        "port {port} is already used for {used}, with which it cannot be shared",
+        "the server is left out",
+        ("IST0145",),
+    ),
+    "XDS3007": Code(_W, "the host {host} is already that of {first}", "clients of other namespaces reach the first"),
+    "XDS3008": Code(
+        _E,
+        "the TLS host {host!r} is already served by {first}",
+        "it is served by the first only",
+        ("IST0145", "KIA0301"),
+    ),
+    "XDS3009": Code(
+        _I,
+        "{first} already has 127.0.0.1:{port} for connections that are not HTTP",
+        "this service can be reached there by HTTP only; name its port tcp-... or http-...",
+    ),
+    # 4xxx: routing semantics
+    "XDS4001": Code(_I, "port {port} is not TCP", "the proxy does not carry it"),
+    "XDS4002": Code(_I, "the Service has no ports", "nothing can be routed to it"),
+    "XDS4003": Code(
+        _E, "{protocol!r} is not a protocol that can be proxied", "a server is left out, a port is taken as TCP"
+    ),
+    "XDS4004": Code(
+        _E,
+        "{value!r} {reason}",
+        "the match is left out; requests it was meant for fall to the next route",
+        ("IST0122",),
+    ),
+    "XDS4005": Code(_E, "the route cannot be used: {detail}", "requests that match it are answered 500"),
+    "XDS4007": Code(_W, "{gateway} does not serve the host {host!r}", "the host is not served there", ("IST0132",)),
+    "XDS4009": Code(_W, "{field} has no effect {reason}"),
+    "XDS4010": Code(
+        _E,
+        "matching on claims of a token is not supported",
+        "the match is left out; requests it was meant for fall to the next route",
+    ),
+    "XDS4011": Code(_E, "{value!r} {reason}", "the value is left out; the rest of the route works"),
+    "XDS4012": Code(_W, "port {port} is below 1024, which an unprivileged proxy cannot bind", "it is left out"),
+    "XDS4013": Code(
+        _W, "a sidecar asks for INTERCEPTION_MODE {mode}, which is not supported; use NONE", "it gets no listeners"
+    ),
+    "XDS4014": Code(_W, "{field} is not supported by gRPC clients without a proxy", "they use their default"),
+    # 5xxx: TLS and secrets
+    "XDS5001": Code(_E, "there is no Secret {secret}", "the server is left out until there is", ("IST0161",)),
+    "XDS5002": Code(_E, "{secret} cannot be used: {problem}", "the server is left out until it can", ("IST0161",)),
+    "XDS5003": Code(_E, "the server ends TLS but names no credentialName", "the server is left out"),
+    "XDS5004": Code(_E, "the TLS mode {mode} is not supported", "no TLS settings are used; a server is left out"),
+    # 6xxx: security
+    "XDS6001": Code(_E, "externalName {name!r} is refused: {reason}", "the service is left out"),
 }

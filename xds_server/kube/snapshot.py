@@ -13,22 +13,35 @@ from xds_server.kube.meta import Object, Source
 T = TypeVar("T", bound=Object)
 
 
+class Table(dict[tuple[str, str], T]):
+    """(namespace, name) -> object, sorted. Never changed once made; compared by identity, so that it can be an
+    argument of a memoised function."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # type: ignore[assignment]  # typeshed declares every dict unhashable
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
+
+
+_NONE: Table[Any] = Table()
+
+
 class Snapshot(msgspec.Struct, frozen=True, eq=False):
     """Immutable. An object whose content did not change is the same object as in the snapshot before.
 
     number: counts up within one process.
-    by_type: class -> (namespace, name) -> object, sorted by that key.
+    by_type: class -> its objects; a table in which nothing changed is the same table as before.
     sources: where each object was read, also of those that could not be decoded.
     last_good: objects whose newest form is broken, so that an older one is used.
     diagnostics: what was found while reading and decoding.
     """
 
     number: int = 0
-    by_type: Mapping[type[Object], Mapping[tuple[str, str], Any]] = {}
+    by_type: Mapping[type[Object], Table[Any]] = {}
     sources: Mapping[ObjectRef, Source] = {}
     last_good: frozenset[ObjectRef] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
 
-    def of(self, kind: type[T]) -> Mapping[tuple[str, str], T]:
-        """The objects of one kind: (namespace, name) -> object. Names are unique in it."""
-        return self.by_type.get(kind, {})
+    def of(self, kind: type[T]) -> Table[T]:
+        """The objects of one kind."""
+        return self.by_type.get(kind, _NONE)

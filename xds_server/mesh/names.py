@@ -1,13 +1,20 @@
 """The names of xDS resources, as Istio gives them. Every name has an inverse.
 
-Source: istio pilot/pkg/model (BuildSubsetKey, ParseSubsetKey, ParseGatewayRDSRouteName).
+Sources: istio pilot/pkg/model/service.go (BuildSubsetKey, ParseSubsetKey), pilot/pkg/model/gateway.go
+(ParseGatewayRDSRouteName), pkg/model/credentials (resource names of SDS).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from xds_server.diagnostics import ObjectRef
+
 CLUSTER_DOMAIN = "cluster.local"
+MESH_REF = ObjectRef("", "Mesh", "", "")
+"""The origin of what no object of the user made, but the server itself."""
+MESH_GATEWAY = "mesh"
+"""The reserved name in `VirtualService.gateways` for all sidecars."""
 
 
 class ClusterName(NamedTuple):
@@ -28,10 +35,112 @@ def outbound(port: int, subset: str, host: str) -> str:
 
 
 def parse_cluster(name: str) -> ClusterName:
-    """The inverse of `outbound` and `inbound`. Raises ValueError when the name is not of this form."""
+    """The inverse of `outbound`. Raises ValueError when the name is not of this form."""
     direction, port, subset, host = name.split("|")
     return ClusterName(direction, int(port), subset, host)
 
 
 def service_host(name: str, namespace: str) -> str:
     return f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
+
+
+def full_host(host: str, namespace: str) -> str:
+    """A host as Istio reads it in a resource of `namespace`: without a dot it is the name of a service there."""
+    host = host.lower()
+    return host if "." in host or "*" in host else service_host(host, namespace)
+
+
+def short_hosts(host: str, namespace: str) -> tuple[str, ...]:
+    """The shorter names by which a client in `namespace` can call the service `host`, longest first.
+
+    Empty for hosts that are not of a Kubernetes service.
+    """
+    suffix = f".svc.{CLUSTER_DOMAIN}"
+    stem = host.removesuffix(suffix)
+    if stem == host or stem.count(".") != 1:
+        return ()
+    name, service_namespace = stem.split(".")
+    names = (f"{stem}.svc", stem)
+    return (*names, name) if service_namespace == namespace else names
+
+
+def listener(address: str, port: int) -> str:
+    """`0.0.0.0_8080`."""
+    return f"{address}_{port}"
+
+
+def parse_listener(name: str) -> tuple[str, int]:
+    address, _, port = name.rpartition("_")
+    return address, int(port)
+
+
+def virtual_host(host: str, port: int) -> str:
+    """`myapp.example.com:80`."""
+    return f"{host}:{port}"
+
+
+def parse_virtual_host(name: str) -> tuple[str, int]:
+    host, _, port = name.rpartition(":")
+    return host, int(port)
+
+
+class GatewayRoutes(NamedTuple):
+    """A gateway's route configuration: `http.8080`, or `https.443.https.my-gateway.default`."""
+
+    port: int
+    bind: str = ""
+    port_name: str = ""
+    gateway: str = ""
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        end = f".{self.bind}" if self.bind else ""
+        if not self.gateway:
+            return f"http.{self.port}{end}"
+        return f"https.{self.port}.{self.port_name}.{self.gateway}.{self.namespace}{end}"
+
+
+def parse_gateway_routes(name: str) -> GatewayRoutes:
+    """The inverse of `str(GatewayRoutes(...))`. Raises ValueError when the name is not of this form."""
+    scheme, _, rest = name.partition(".")
+    if scheme == "http":
+        port, _, bind = rest.partition(".")
+        return GatewayRoutes(int(port), bind)
+    if scheme != "https":
+        raise ValueError(f"{name!r} is not the name of a gateway's route configuration")
+    port, port_name, gateway, namespace, *bind_parts = rest.split(".", 4)
+    return GatewayRoutes(int(port), "".join(bind_parts), port_name, gateway, namespace)
+
+
+HTTP_PROXY_ROUTES = "http_proxy"
+"""A sidecar's route configuration for its HTTP proxy port."""
+
+
+def sidecar_routes(port: int) -> str:
+    """A sidecar's route configuration for one port: `80`, shared by all hosts on the port."""
+    return str(port)
+
+
+_CREDENTIAL = "kubernetes://"
+_CA_SUFFIX = "-cacert"
+
+
+class Credential(NamedTuple):
+    """`kubernetes://myapp-tls`; `kubernetes://ns/myapp-tls` for a Secret outside of the proxy's namespace;
+    `...-cacert` for the certificate authorities in it."""
+
+    name: str
+    namespace: str = ""
+    authorities: bool = False
+
+    def __str__(self) -> str:
+        where = f"{self.namespace}/" if self.namespace else ""
+        return f"{_CREDENTIAL}{where}{self.name}{_CA_SUFFIX if self.authorities else ''}"
+
+
+def parse_credential(name: str) -> Credential:
+    """The inverse of `str(Credential(...))`. Raises ValueError when the name is not of this form."""
+    if not name.startswith(_CREDENTIAL):
+        raise ValueError(f"{name!r} is not the name of a credential")
+    namespace, _, secret = name.removeprefix(_CREDENTIAL).rpartition("/")
+    return Credential(secret.removesuffix(_CA_SUFFIX), namespace, secret.endswith(_CA_SUFFIX))

@@ -1,16 +1,97 @@
-"""What the objects mean together."""
+"""What the objects mean together: indexes over everything, before any proxy is looked at."""
 
 from __future__ import annotations
 
-from xds_server.diagnostics import Diagnostic
-from xds_server.kube.snapshot import Snapshot
+from collections.abc import Mapping
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.kube import core
+from xds_server.kube.istio.destination_rule import DestinationRule
+from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.kube.snapshot import Snapshot, Table
 from xds_server.memo import Memo
+from xds_server.mesh import names
+from xds_server.mesh.destination_rules import RuleIndex, rule_index
+from xds_server.mesh.hosts import bindable
 from xds_server.mesh.model import Value
+from xds_server.mesh.registry import Registry, registry
+from xds_server.mesh.routes.virtual_service import gateways_of
+from xds_server.mesh.visibility import exported_to, visible
+
+
+class RouteIndex(Value, frozen=True, eq=False, gc=False):
+    """VirtualServices, oldest first, by what they are bound to: `namespace/gateway` or `mesh`."""
+
+    by_gateway: Mapping[str, tuple[VirtualService, ...]] = {}
+
+    def bound_to(self, gateway: str, namespace: str) -> tuple[VirtualService, ...]:
+        """Those that are exported to `namespace`."""
+        found = self.by_gateway.get(gateway, ())
+        return tuple(s for s in found if visible(exported_to(s.spec.export_to, s.metadata.namespace), namespace))
 
 
 class Mesh(Value, frozen=True, eq=False, gc=False):
-    diagnostics: tuple[Diagnostic, ...] = ()
+    """gateways: oldest first. kubernetes_services, secrets: as written, for what only a gateway asks of them."""
+
+    registry: Registry
+    rules: RuleIndex
+    routes: RouteIndex
+    gateways: tuple[Gateway, ...]
+    kubernetes_services: Table[core.Service]
+    secrets: Table[core.Secret]
+    diagnostics: tuple[Diagnostic, ...]
 
 
 def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
-    return Mesh()
+    found = registry(snapshot, memo)
+    rules = memo(rule_index, snapshot.of(DestinationRule))
+    gateways = snapshot.of(Gateway)
+    notes = memo(unbound, snapshot.of(VirtualService), gateways)
+    return Mesh(
+        registry=found,
+        rules=rules,
+        routes=memo(route_index, snapshot.of(VirtualService)),
+        gateways=memo(_oldest_first, gateways),
+        kubernetes_services=snapshot.of(core.Service),
+        secrets=snapshot.of(core.Secret),
+        diagnostics=(*found.diagnostics, *rules.diagnostics, *notes),
+    )
+
+
+def _age(thing: VirtualService | Gateway) -> tuple[str, str, str]:
+    meta = thing.metadata
+    return (meta.creation_timestamp or "", meta.namespace, meta.name)
+
+
+def _oldest_first(gateways: Table[Gateway]) -> tuple[Gateway, ...]:
+    return tuple(sorted(gateways.values(), key=_age))
+
+
+def route_index(services: Table[VirtualService]) -> RouteIndex:
+    by_gateway: dict[str, list[VirtualService]] = {}
+    for service in sorted(services.values(), key=_age):
+        for gateway in dict.fromkeys(gateways_of(service)):
+            by_gateway.setdefault(gateway, []).append(service)
+    return RouteIndex({gateway: tuple(found) for gateway, found in by_gateway.items()})
+
+
+def unbound(services: Table[VirtualService], gateways: Table[Gateway]) -> tuple[Diagnostic, ...]:
+    """VirtualServices whose gateways do not exist, or do not serve their hosts."""
+    notes = []
+    for service in services.values():
+        for index, reference in enumerate(gateways_of(service)):
+            if reference == names.MESH_GATEWAY:
+                continue
+            namespace, _, name = reference.partition("/")
+            gateway = gateways.get((namespace, name))
+            if gateway is None:
+                known = ", ".join(f"{ns}/{n}" for ns, n in gateways if n == name) or "none of that name"
+                path = ("spec", "gateways", index)
+                notes.append(diagnostic("XDS2004", service.ref, path, gateway=reference, known=known))
+                continue
+            for number, host in enumerate(service.spec.hosts):
+                if not any(bindable(server, gateway, service, host) for server in gateway.spec.servers):
+                    path = ("spec", "hosts", number)
+                    notes.append(diagnostic("XDS4007", service.ref, path, host=host, gateway=gateway.ref))
+    return tuple(notes)

@@ -2,11 +2,68 @@
 
 from __future__ import annotations
 
+from xds_server.boundary import attempt
+from xds_server.diagnostics import Diagnostic
 from xds_server.memo import Memo
-from xds_server.mesh.model import View
-from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.backends import BackendRef, backend, backend_endpoints
+from xds_server.mesh.endpoints import NO_ENDPOINTS
+from xds_server.mesh.gateway_view import GatewayView
+from xds_server.mesh.grpc_view import GrpcView, grpc_backend
+from xds_server.mesh.model import Backend, BackendEndpoints, Discovery, View
+from xds_server.mesh.names import outbound
+from xds_server.mesh.proxy import Proxy, ProxyKind
 from xds_server.mesh.resolve import Mesh
+from xds_server.mesh.route_tables import Gathered
+from xds_server.mesh.sidecar_view import SidecarView
+
+_DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
 def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
-    return View()
+    gathered = Gathered()
+    made = _VIEWS[proxy.kind](mesh, proxy, memo, gathered)
+    backends, endpoints = _backends(mesh, proxy, gathered, memo)
+    secrets = made.secrets if isinstance(made, GatewayView) else {}
+    return View(
+        listeners=() if isinstance(made, GrpcView) else tuple(made.listeners),
+        api_listeners=tuple(made.api_listeners) if isinstance(made, GrpcView) else (),
+        route_tables=tuple(made.route_tables),
+        backends=backends,
+        endpoints=endpoints,
+        secrets=tuple(secrets[name] for name in sorted(secrets)),
+        diagnostics=tuple(dict.fromkeys(gathered.notes)),
+    )
+
+
+_VIEWS: dict[ProxyKind, type[GatewayView] | type[SidecarView] | type[GrpcView]] = {
+    ProxyKind.GATEWAY: GatewayView,
+    ProxyKind.SIDECAR: SidecarView,
+    ProxyKind.GRPC: GrpcView,
+}
+
+
+def _backends(
+    mesh: Mesh, proxy: Proxy, gathered: Gathered, memo: Memo
+) -> tuple[tuple[Backend, ...], tuple[BackendEndpoints, ...]]:
+    """Whatever the routes lead to, sorted by name."""
+    backends, endpoints = [], []
+    for ref in sorted(gathered.backends, key=_name):
+        found = mesh.registry.endpoints[ref.service]
+        dns = found if ref.service.discovery in _DNS else NO_ENDPOINTS
+        made = attempt(memo, ref.service.origin.ref, backend, ref, dns)
+        if isinstance(made, Diagnostic):
+            gathered.notes.append(made)
+            continue
+        value, notes = made
+        gathered.notes += notes
+        if proxy.kind is ProxyKind.GRPC:
+            value, notes = memo(grpc_backend, value, ref)
+            gathered.notes += notes
+        backends.append(value)
+        if value.discovery is Discovery.ENDPOINTS:
+            endpoints.append(memo(backend_endpoints, ref, found))
+    return tuple(backends), tuple(endpoints)
+
+
+def _name(ref: BackendRef) -> str:
+    return outbound(ref.port.number, ref.subset, ref.service.host)

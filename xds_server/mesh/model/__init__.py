@@ -23,6 +23,7 @@ from xds_server.mesh.model.base import (
     Value,
 )
 from xds_server.mesh.model.listeners import (
+    ApiListener,
     Certificate,
     Chain,
     ChainMatch,
@@ -69,6 +70,7 @@ from xds_server.mesh.model.view import (
 
 __all__ = [
     "Algorithm",
+    "ApiListener",
     "Backend",
     "BackendEndpoints",
     "BackendPolicy",

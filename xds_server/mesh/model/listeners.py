@@ -86,6 +86,14 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     default_chain: Chain | None = None
 
 
+class ApiListener(Value, frozen=True, eq=False, gc=False):
+    """What a proxyless gRPC client asks for with the target `xds:///name`."""
+
+    name: str
+    route_table: str
+    origins: tuple[Origin, ...]
+
+
 class Certificate(Value, frozen=True, eq=False, gc=False):
     """A PEM certificate chain and its private key. `key` never leaves the process but in SDS."""
 

@@ -163,6 +163,9 @@ class VirtualHost(Value, frozen=True, eq=False, gc=False):
 
 
 class RouteTable(Value, frozen=True, eq=False, gc=False):
+    """ports_in_domains: the port in a request's Host counts; otherwise it is not looked at."""
+
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
     origins: tuple[Origin, ...]
+    ports_in_domains: bool = False

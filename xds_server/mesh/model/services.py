@@ -39,7 +39,7 @@ class Discovery(enum.Enum):
     ORIGINAL_DESTINATION = "original_destination"  # it connects to where the client wanted to go
 
 
-class Health(enum.Enum):
+class Health(enum.StrEnum):
     HEALTHY = "healthy"
     UNHEALTHY = "unhealthy"
     DRAINING = "draining"

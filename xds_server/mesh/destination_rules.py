@@ -1,0 +1,104 @@
+"""Which DestinationRules apply to a service, as a client of one namespace sees it.
+
+Lookup: the client's namespace, then the service's, then the root namespace; the first with a match ends the search.
+Within one, the most specific host wins. Several rules of the same namespace and host are read as one: the first
+trafficPolicy and the first subset of each name count (istio pilot/pkg/model/destination_rule.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.kube.istio.destination_rule import DestinationRule, Subset, TrafficPolicy
+from xds_server.mesh import names
+from xds_server.mesh.model import Service, Value
+from xds_server.mesh.origin import Origin
+from xds_server.mesh.visibility import exported_to, visible
+
+ROOT_NAMESPACE = "istio-system"
+
+
+class Rules(Value, frozen=True, eq=False, gc=False):
+    """What all the rules of one namespace and host say together. subsets: name -> (its rule, its place in it)."""
+
+    host: str
+    namespace: str
+    exported_to: frozenset[str]
+    traffic_policy: TrafficPolicy | None
+    policy_origin: Origin | None
+    subsets: Mapping[str, tuple[Subset, Origin]]
+    origins: tuple[Origin, ...]
+
+    def subset_names(self) -> str:
+        return ", ".join(sorted(self.subsets)) or "none"
+
+
+class RuleIndex(Value, frozen=True, eq=False, gc=False):
+    """All rules: namespace -> host (perhaps a wildcard) -> rules."""
+
+    by_namespace: Mapping[str, Mapping[str, Rules]] = {}
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def find(self, service: Service, client_namespace: str) -> Rules | None:
+        for namespace in dict.fromkeys((client_namespace, service.namespace, ROOT_NAMESPACE)):
+            rules = _most_specific(self.by_namespace.get(namespace, {}), service.host)
+            if rules and (namespace == client_namespace or visible(rules.exported_to, client_namespace)):
+                return rules
+        return None
+
+
+def _most_specific(by_host: Mapping[str, Rules], host: str) -> Rules | None:
+    if host in by_host:
+        return by_host[host]
+    rest = host
+    while rest:
+        _, _, rest = rest.partition(".")
+        wildcard = by_host.get(f"*.{rest}" if rest else "*")
+        if wildcard:
+            return wildcard
+    return None
+
+
+def rule_index(objects: Mapping[tuple[str, str], DestinationRule]) -> RuleIndex:
+    groups: dict[tuple[str, str], list[DestinationRule]] = {}
+    for rule in sorted(objects.values(), key=_age):
+        namespace = rule.metadata.namespace
+        groups.setdefault((namespace, names.full_host(rule.spec.host, namespace)), []).append(rule)
+    by_namespace: dict[str, dict[str, Rules]] = {}
+    notes: list[Diagnostic] = []
+    for (namespace, host), group in groups.items():
+        by_namespace.setdefault(namespace, {})[host] = _merged(host, namespace, group, notes)
+    return RuleIndex(by_namespace, tuple(notes))
+
+
+def _age(rule: DestinationRule) -> tuple[str, str, str]:
+    meta = rule.metadata
+    return (meta.creation_timestamp or "", meta.namespace, meta.name)
+
+
+def _merged(host: str, namespace: str, group: list[DestinationRule], notes: list[Diagnostic]) -> Rules:
+    policy: TrafficPolicy | None = None
+    policy_origin: Origin | None = None
+    subsets: dict[str, tuple[Subset, Origin]] = {}
+    for rule in group:
+        if rule.spec.traffic_policy is not None:
+            if policy_origin is None:
+                policy, policy_origin = rule.spec.traffic_policy, Origin(rule.ref, ("spec", "trafficPolicy"))
+            else:
+                path = ("spec", "trafficPolicy")
+                notes.append(diagnostic("XDS3001", rule.ref, path, host=host, first=policy_origin.ref))
+        for index, subset in enumerate(rule.spec.subsets):
+            origin = Origin(rule.ref, ("spec", "subsets", index))
+            first = subsets.setdefault(subset.name, (subset, origin))
+            if first[1] is not origin:
+                notes.append(diagnostic("XDS3002", rule.ref, origin.path, subset=subset.name, first=first[1].ref))
+    return Rules(
+        host=host,
+        namespace=namespace,
+        exported_to=exported_to(group[0].spec.export_to, namespace),
+        traffic_policy=policy,
+        policy_origin=policy_origin,
+        subsets=subsets,
+        origins=tuple(Origin(rule.ref) for rule in group),
+    )

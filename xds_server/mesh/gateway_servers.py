@@ -1,0 +1,126 @@
+"""The servers of the Gateways that select one proxy, by the port on which the proxy listens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic, Path, diagnostic
+from xds_server.kube.istio.gateway import Gateway, Server
+from xds_server.mesh.endpoints import selects
+from xds_server.mesh.model import Protocol
+from xds_server.mesh.names import GatewayRoutes
+from xds_server.mesh.origin import Origin
+from xds_server.mesh.protocols import declared_protocol
+from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.resolve import Mesh
+
+EVERY_ADDRESS = "0.0.0.0"
+FIRST_UNPRIVILEGED_PORT = 1024
+
+
+class BoundServer(msgspec.Struct, frozen=True):
+    """One server of a Gateway. port: where the proxy listens; the clients' port is `server.port.number`."""
+
+    gateway: Gateway
+    index: int
+    server: Server
+    address: str
+    port: int
+    protocol: Protocol
+
+    @property
+    def path(self) -> Path:
+        return ("spec", "servers", self.index)
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.gateway.ref, self.path)
+
+    @property
+    def gateway_name(self) -> str:
+        return f"{self.gateway.metadata.namespace}/{self.gateway.metadata.name}"
+
+    @property
+    def tls_mode(self) -> str:
+        """Empty for a server without TLS of its own."""
+        tls = self.server.tls
+        return tls.mode if tls is not None and self.protocol is Protocol.TLS else ""
+
+    @property
+    def ends_tls(self) -> bool:
+        return self.tls_mode not in ("", "PASSTHROUGH", "AUTO_PASSTHROUGH")
+
+    @property
+    def is_https(self) -> bool:
+        """Whether HTTP is inside of the TLS that it ends."""
+        return self.ends_tls and self.server.port.protocol.upper() == "HTTPS"
+
+    @property
+    def route_table(self) -> str:
+        bind = self.server.bind
+        if not self.is_https:
+            return str(GatewayRoutes(self.port, bind))
+        meta, port = self.gateway.metadata, self.server.port
+        return str(GatewayRoutes(port.number, bind, port.name, meta.name, meta.namespace))
+
+
+Listening = Mapping[tuple[str, int], tuple[BoundServer, ...]]
+
+
+def bound_servers(mesh: Mesh, proxy: Proxy, notes: list[Diagnostic]) -> Listening:
+    """(address, port) -> servers that share it, the oldest Gateway's first."""
+    found: dict[tuple[str, int], list[BoundServer]] = {}
+    for gateway in mesh.gateways:
+        selector = gateway.spec.selector
+        if proxy.labels is not None and not selects(selector, dict(proxy.labels)):
+            continue
+        labels = selector if proxy.labels is None else dict(proxy.labels)
+        namespace = None if proxy.labels is None else proxy.namespace
+        for bound in _servers(gateway, _port_map(mesh, labels, namespace), notes):
+            if proxy.unprivileged and bound.port < FIRST_UNPRIVILEGED_PORT:
+                notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.port))
+                continue
+            sharing = found.setdefault((bound.address, bound.port), [])
+            if sharing and _clash(sharing[0], bound):
+                path = (*bound.path, "port")
+                first = sharing[0]
+                used = f"{first.server.port.protocol} by {first.gateway.ref}"
+                notes.append(diagnostic("XDS3006", gateway.ref, path, port=bound.port, used=used))
+            else:
+                sharing.append(bound)
+    return {key: tuple(servers) for key, servers in sorted(found.items())}
+
+
+def _clash(one: BoundServer, other: BoundServer) -> bool:
+    """Plaintext HTTP can share a port with plaintext HTTP, TLS with TLS (by SNI), anything else with nothing."""
+    if Protocol.TLS in (one.protocol, other.protocol):
+        return one.protocol is not other.protocol
+    return not (one.protocol.is_http and other.protocol.is_http)
+
+
+def _servers(gateway: Gateway, port_map: Mapping[int, int], notes: list[Diagnostic]) -> Iterator[BoundServer]:
+    for index, server in enumerate(gateway.spec.servers):
+        protocol = declared_protocol(server.port.protocol)
+        if protocol is None or protocol is Protocol.UDP:
+            path = ("spec", "servers", index, "port", "protocol")
+            notes.append(diagnostic("XDS4003", gateway.ref, path, protocol=server.port.protocol))
+            continue
+        port = port_map.get(server.port.number, server.port.number)
+        yield BoundServer(gateway, index, server, server.bind or EVERY_ADDRESS, port, protocol)
+
+
+def _port_map(mesh: Mesh, labels: Mapping[str, str], namespace: str | None) -> dict[int, int]:
+    """The ports of the Services that select the proxy -> the ports that it listens on (Istio does the same)."""
+    result: dict[int, int] = {}
+    for service in mesh.kubernetes_services.values():
+        selector = service.spec.selector
+        ours = namespace is None or service.metadata.namespace == namespace
+        if ours and selector and selects(selector, labels):
+            for port in service.spec.ports:
+                target = port.target_port
+                if isinstance(target, str):
+                    target = int(target) if target.isdecimal() else None
+                result.setdefault(port.port, target or port.port)
+    return result

@@ -1,0 +1,80 @@
+"""What a proxyless gRPC client sees: `xds:///service.namespace.svc.cluster.local:port` for every service port.
+
+It takes less than Envoy does (gRFC A27, A28, A37, A42, A48): what it would refuse is left out and named.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.memo import Memo
+from xds_server.mesh import names
+from xds_server.mesh.backends import BackendRef
+from xds_server.mesh.model import (
+    Algorithm,
+    ApiListener,
+    Backend,
+    Discovery,
+    LoadBalancing,
+    Protocol,
+    Route,
+    RouteTable,
+    Service,
+    ServicePort,
+    VirtualHost,
+)
+from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.resolve import Mesh
+from xds_server.mesh.route_tables import Gathered
+from xds_server.mesh.service_hosts import ServiceRoutes
+
+
+class GrpcView:
+    """Collects the parts of one gRPC client's view; lives only while the view is made."""
+
+    def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> None:
+        routes = ServiceRoutes(mesh, proxy.namespace, proxy.labels, memo, gathered)
+        self.api_listeners: list[ApiListener] = []
+        self.route_tables: list[RouteTable] = []
+        for service, port in routes.entries():
+            if port.protocol is Protocol.TLS or service.discovery is not Discovery.ENDPOINTS:
+                continue
+            table, notes = memo(_route_table, service, port, routes.of(service, port))
+            gathered.notes += notes
+            self.route_tables.append(table)
+            self.api_listeners.append(memo(_api_listener, service, port))
+
+
+def _api_listener(service: Service, port: ServicePort) -> ApiListener:
+    target = names.virtual_host(service.host, port.number)
+    return ApiListener(target, names.outbound(port.number, "", service.host), (service.origin,))
+
+
+def _route_table(
+    service: Service, port: ServicePort, routes: tuple[Route, ...]
+) -> tuple[RouteTable, tuple[Diagnostic, ...]]:
+    notes = tuple(diagnostic("XDS4014", r.origin.ref, r.origin.path, field="corsPolicy") for r in routes if r.cors)
+    kept = tuple(msgspec.structs.replace(route, cors=None) if route.cors else route for route in routes)
+    target = names.virtual_host(service.host, port.number)
+    host = VirtualHost(target, (target, service.host), kept)
+    origins = dict.fromkeys((service.origin, *(route.origin for route in routes)))
+    return RouteTable(names.outbound(port.number, "", service.host), (host,), tuple(origins)), notes
+
+
+def grpc_backend(backend: Backend, ref: BackendRef) -> tuple[Backend, tuple[Diagnostic, ...]]:
+    """The backend as gRPC can use it."""
+    notes = []
+    policy = backend.policy
+    origin = backend.origins[-1]
+    if policy.load_balancing.algorithm in (Algorithm.MAGLEV, Algorithm.RANDOM, Algorithm.PASSTHROUGH):
+        algorithm = policy.load_balancing.algorithm
+        notes.append(diagnostic("XDS4014", origin.ref, origin.path, field=f"load balancing by {algorithm.value}"))
+        hashed = algorithm is Algorithm.MAGLEV
+        kind = Algorithm.RING_HASH if hashed else Algorithm.ROUND_ROBIN
+        balancing = LoadBalancing(kind, policy.load_balancing.hash_key if hashed else None)
+        policy = msgspec.structs.replace(policy, load_balancing=balancing)
+    if policy.tls is not None:
+        notes.append(diagnostic("XDS4014", origin.ref, origin.path, field="tls"))
+        policy = msgspec.structs.replace(policy, tls=None)
+    return msgspec.structs.replace(backend, policy=policy, discovery=ref.service.discovery), tuple(notes)

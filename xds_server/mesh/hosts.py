@@ -1,0 +1,40 @@
+"""Hosts with wildcards, and which VirtualServices a Gateway's server takes."""
+
+from __future__ import annotations
+
+from xds_server.kube.istio.gateway import Gateway, Server
+from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.mesh import names
+
+
+def narrower(one: str, other: str) -> str | None:
+    """The hosts that both `a.example.com` and `*.example.com` stand for; None when there are none."""
+    if one == other or _covers(one, other):
+        return other
+    return one if _covers(other, one) else None
+
+
+def _covers(wildcard: str, host: str) -> bool:
+    if not wildcard.startswith("*"):
+        return False
+    return host.endswith(wildcard[1:]) and host not in (wildcard[1:], wildcard[2:])
+
+
+def server_host(text: str, gateway_namespace: str) -> tuple[str, str]:
+    """`ns/host` of a Gateway's server -> (namespace of the VirtualServices it takes, host)."""
+    namespace, slash, host = text.rpartition("/")
+    if not slash:
+        return "*", host.lower()
+    return gateway_namespace if namespace == "." else namespace, host.lower()
+
+
+def bindable(server: Server, gateway: Gateway, service: VirtualService, host: str) -> tuple[str, ...]:
+    """The hosts under which `server` serves the host of a VirtualService."""
+    full = names.full_host(host, service.metadata.namespace)
+    found = []
+    for text in server.hosts:
+        namespace, served = server_host(text, gateway.metadata.namespace)
+        if namespace in ("*", service.metadata.namespace):
+            both = narrower(served, full)
+            found += [both] if both else []
+    return tuple(dict.fromkeys(found))
