@@ -28,7 +28,7 @@ def backends(action: Forward) -> Iterator[str]:
     """The clusters that it names."""
     for destination in live(action.destinations):
         yield destination.backend
-    for mirror in action.mirrors:
+    for mirror in _live_mirrors(action):
         yield mirror.backend
 
 
@@ -38,6 +38,10 @@ def live(destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
     if not used:
         raise ValueError("a route forwards to no destination with a weight")
     return used
+
+
+def _live_mirrors(action: Forward) -> tuple[Mirror, ...]:
+    return tuple(mirror for mirror in action.mirrors if mirror.percent)
 
 
 def forward(action: Forward, path: StringMatch) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def forward(action: Forward, path: StringMatch) -> dict[str, Any]:
         "max_stream_duration": {"grpc_timeout_header_max": timeout},
         "retry_policy": _retry_policy(action.retry),
         **(paths.rewrite(action.rewrite, path) if action.rewrite else {}),
-        "request_mirror_policies": [_mirror(mirror) for mirror in action.mirrors if mirror.percent],
+        "request_mirror_policies": [_mirror(mirror) for mirror in _live_mirrors(action)],
         "hash_policy": [hash_policy(key) for key in action.hash_keys],
     }
 

@@ -32,7 +32,7 @@ def route_configuration(table: RouteTable, memo: Memo) -> tuple[Resource, tuple[
         virtual_hosts=[host.message for host in hosts],
         # A route may be there before its cluster: the order of delivery sees to it, and Envoy answers 503.
         validate_clusters={"value": False},
-        ignore_port_in_host_matching=True,
+        ignore_port_in_host_matching=not table.ports_in_domains,
         max_direct_response_body_size_bytes={"value": _MAX_BODY},
     )
     origins = (*table.origins, *(origin for host in hosts for origin in host.origins))
