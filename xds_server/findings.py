@@ -12,6 +12,9 @@ from xds_server.diagnostics import Diagnostic, ObjectRef, Position, format_path
 from xds_server.kube.meta import Source
 from xds_server.sources.yaml import locate
 
+ABOUT_KEYS = frozenset({"XDS1003", "XDS1004", "XDS1007"})
+"""Codes about a field's name rather than its value."""
+
 
 class Finding(msgspec.Struct, frozen=True):
     """position: None when the object is in no file. source: the document that the object was read from, if it was."""
@@ -39,7 +42,7 @@ def _finding(diagnostic: Diagnostic, sources: Mapping[ObjectRef, Source]) -> Fin
     source = sources.get(diagnostic.ref) if diagnostic.ref else None
     if diagnostic.position or source is None or not source.file:
         return Finding(diagnostic, diagnostic.position, source)
-    return Finding(diagnostic, locate(source, diagnostic.path), source)
+    return Finding(diagnostic, locate(source, diagnostic.path, key=diagnostic.code in ABOUT_KEYS), source)
 
 
 def as_json(finding: Finding) -> dict[str, Any]:
