@@ -32,18 +32,19 @@ _LEFT_OUT = "the object is left out, or keeps its last good form if it had one; 
 
 CATALOGUE: dict[str, Code] = {
     # 1xxx: reading and schema
-    "XDS1001": Code(_E, "{detail}", "the file's remaining documents keep their last good form"),
+    "XDS1001": Code(_E, "{detail}", "the document is left out; objects that the file defined before stay as they were"),
     "XDS1002": Code(_E, "{detail}", "the file is left out; its objects keep their last good form"),
-    "XDS1003": Code(_E, "the key {key!r} appears twice in one mapping", _LEFT_OUT),
+    "XDS1003": Code(_E, "the key {key!r} appears twice in one mapping, first at {first}", _LEFT_OUT),
     "XDS1004": Code(_E, "unknown field {field!r}", _LEFT_OUT, ("IST0106",)),
     "XDS1005": Code(_E, "{detail}", _LEFT_OUT, ("IST0106",)),
     "XDS1006": Code(_I, "{kind} ({api_version}) is not a kind that this server reads", "the objects are ignored"),
     "XDS1007": Code(_W, "{field} is not supported", "the field has no effect"),
-    "XDS1008": Code(_E, "{ref} is defined again in {other}", "the first definition counts"),
+    "XDS1008": Code(_E, "the object is defined already in {first}", "the first definition counts"),
     "XDS1009": Code(_I, "no objects were found in {source}", "proxies get an empty configuration"),
     "XDS1010": Code(
         _E, "an internal error while translating: {detail}", "the object is left out; please report this bug"
     ),
+    "XDS1011": Code(_W, "the file is empty now", "its objects stay as they were until the file is deleted"),
     # 2xxx: references
     "XDS2001": Code(_E, "there is no service {host!r}", "requests to it are answered 503", ("IST0101", "KIA1101")),
     "XDS2002": Code(_E, "{host} has no port {port}; it has: {ports}", "requests to it are answered 503", ("KIA1103",)),
@@ -124,4 +125,13 @@ CATALOGUE: dict[str, Code] = {
     "XDS5004": Code(_E, "the TLS mode {mode} is not supported", "no TLS settings are used; a server is left out"),
     # 6xxx: security
     "XDS6001": Code(_E, "externalName {name!r} is refused: {reason}", "the service is left out"),
+    # 7xxx: rejected by Envoy
+    "XDS7001": Code(
+        _E,
+        "{proxy} refused {type} {name!r}: {words}",
+        "the proxies keep the last version that they accepted; everything else is delivered",
+    ),
+    "XDS7002": Code(
+        _W, "{proxy} refused a {type} response, and no resource in it can be blamed: {words}", "nothing is sent again"
+    ),
 }

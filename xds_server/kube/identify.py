@@ -45,18 +45,22 @@ def identify(value: Any, source: Source) -> Raw | Unidentified:
         return Unidentified((), "a Kubernetes object is a mapping with apiVersion, kind and metadata")
     for field in ("apiVersion", "kind"):
         if not isinstance(value.get(field), str) or not value[field]:
-            return Unidentified((field,), f"{field} is missing or no string", f"add {field}")
+            return Unidentified((field,), _absent(value, field, "a string"), f"add {field}")
     metadata = value.get("metadata")
     if not isinstance(metadata, dict):
-        return Unidentified(("metadata",), "metadata is missing or no mapping", "add metadata with a name")
+        return Unidentified(("metadata",), _absent(value, "metadata", "a mapping"), "add metadata with a name")
     name = metadata.get("name")
     if not isinstance(name, str) or not name:
         advice = "a generated name is known only to the API server" if "generateName" in metadata else "give it a name"
-        return Unidentified(("metadata", "name"), "metadata.name is missing or no string", advice)
+        return Unidentified(("metadata", "name"), _absent(metadata, "name", "a string"), advice)
     namespace = metadata.get("namespace") or ""
     if not isinstance(namespace, str):
-        return Unidentified(("metadata", "namespace"), "metadata.namespace is no string", "write it in quotes")
+        return Unidentified(("metadata", "namespace"), _absent(metadata, "namespace", "a string"), "write it in quotes")
     return _raw(value, metadata, name, namespace, source)
+
+
+def _absent(value: dict[str, Any], field: str, expected: str) -> str:
+    return f"{field} is not {expected}" if value.get(field) else f"{field} is missing"
 
 
 def _raw(value: dict[str, Any], metadata: dict[str, Any], name: str, namespace: str, source: Source) -> Raw:
