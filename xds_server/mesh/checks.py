@@ -19,7 +19,7 @@ _RE2_OPTIONS.log_errors = False
 _RE2_OPTIONS.max_mem = 1 << 20
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_VARIABLE = re.compile(r"%%|%([A-Z0-9_]+)(\([^()%]*\))?(:\d+)?%")
+_VARIABLE = re.compile(r"%%|%([A-Z0-9_]+)(\([^)]*\))?(:\d+)?%")
 
 # https://www.envoyproxy.io/docs/envoy/v1.40.0/configuration/observability/access_log/usage#command-operators
 _COMMANDS = frozenset(

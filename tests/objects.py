@@ -1,0 +1,50 @@
+"""Objects for tests, written as a user writes them."""
+
+from __future__ import annotations
+
+from textwrap import dedent
+
+from xds_server.diagnostics import Diagnostic
+from xds_server.kube.decode import decode
+from xds_server.kube.meta import Object
+from xds_server.kube.snapshot import Snapshot, Table
+from xds_server.memo import Memo, no_memo
+from xds_server.mesh.model import View
+from xds_server.mesh.proxy import EVERY_GATEWAY, Interception, Proxy, ProxyKind
+from xds_server.mesh.resolve import resolve
+from xds_server.mesh.view import view
+from xds_server.sources.yaml import load
+
+SIDECAR = Proxy(ProxyKind.SIDECAR, "default", interception=Interception.NONE)
+GRPC = Proxy(ProxyKind.GRPC, "default")
+
+
+def objects(*texts: str) -> list[Object]:
+    """The objects of YAML documents. Raises AssertionError when one of them is not valid."""
+    found = []
+    for text in texts:
+        loaded = load(dedent(text).encode(), "in.yaml")
+        assert not loaded.diagnostics, loaded.diagnostics
+        for raw in loaded.raws:
+            decoded = decode(raw)
+            assert decoded.object is not None, decoded.diagnostics
+            found.append(decoded.object)
+    return found
+
+
+def snapshot_of_objects(found: list[Object]) -> Snapshot:
+    tables: dict[type[Object], dict[tuple[str, str], Object]] = {}
+    for item in found:
+        tables.setdefault(type(item), {})[item.metadata.namespace, item.metadata.name] = item
+    return Snapshot(by_type={kind: Table(sorted(table.items())) for kind, table in tables.items()})
+
+
+def snapshot(*texts: str) -> Snapshot:
+    return snapshot_of_objects(objects(*texts))
+
+
+def seen(*texts: str, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_memo) -> tuple[View, tuple[Diagnostic, ...]]:
+    """The view of a proxy, and all diagnostics of resolving and viewing."""
+    mesh = resolve(snapshot(*texts), memo)
+    result = view(mesh, proxy, memo)
+    return result, tuple(dict.fromkeys((*mesh.diagnostics, *result.diagnostics)))
