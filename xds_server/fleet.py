@@ -1,0 +1,200 @@
+"""The proxies by group, and for each group the newest configuration. It follows the snapshots and translates them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
+from weakref import WeakValueDictionary
+
+import msgspec
+import structlog
+
+from xds_server import translate as translation
+from xds_server.diagnostics import Diagnostic
+from xds_server.envoy.resource import TYPES, Resource
+from xds_server.kube.snapshot import Snapshot
+from xds_server.latest import Latest
+from xds_server.memo import Generations, Memo
+from xds_server.mesh.proxy import Proxy
+from xds_server.pace import Pace
+from xds_server.translate import Translation
+from xds_server.xds.group import Group, words
+from xds_server.xds.request import Meaning
+from xds_server.xds.session import TypeStatus, Verdict
+from xds_server.xds.shared import Shared
+
+Translate = Callable[[Snapshot, Proxy, Memo], Translation]
+
+_IDLE_GROUPS = 16  # groups without a proxy that are remembered: a proxy that comes back finds its quarantine
+_BATCH = 64  # streams that are woken before others may run
+
+log = structlog.get_logger()
+
+
+class ProxyStatus(msgspec.Struct, frozen=True):
+    """A connected stream. variant: "sotw" or "delta". connected: seconds since it began. The `since` of its types is
+    in seconds ago."""
+
+    node: str
+    proxy: Proxy
+    user_agent: str
+    variant: str
+    peer: str
+    connected: float
+    types: tuple[TypeStatus, ...]
+
+
+class Member(Protocol):
+    """A stream that belongs to a group."""
+
+    node: str
+
+    def wake(self) -> None:
+        """Told that the group is offered something new. Must not block."""
+
+    def status(self) -> ProxyStatus: ...
+
+
+class LiveGroup:
+    """A proxy group and its streams. Only the fleet changes it."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.proxy = proxy
+        self.state = Group()
+        self.members: dict[Member, None] = {}
+        self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.ready = asyncio.Event()
+
+
+class Fleet:
+    """changes: the newest snapshot; number 0 stands for sources that were not read yet, and nothing is offered
+    before. translate: `translate.translate`, or a stand-in for it."""
+
+    def __init__(self, changes: Latest[Snapshot], translate: Translate = translation.translate) -> None:
+        self.shared = Shared()
+        self.synced = asyncio.Event()
+        self._changes = changes
+        self._translate = translate
+        self._memo = Generations()
+        self._intern: WeakValueDictionary[tuple[str, str, str], Resource] = WeakValueDictionary()
+        self._groups: dict[Proxy, LiveGroup] = {}
+        self._snapshot: Snapshot | None = None
+        self._one_at_a_time = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "translate")
+
+    async def run(self) -> None:
+        """Follows the snapshots until it is cancelled."""
+        pace = Pace()
+        clock = asyncio.get_running_loop().time
+        snapshots = aiter(self._changes.follow())
+        upcoming = asyncio.ensure_future(anext(snapshots))
+        try:
+            while True:
+                await asyncio.wait({upcoming}, timeout=pace.remaining(clock()))
+                if upcoming.done():
+                    pace.arrive(upcoming.result(), clock())
+                    upcoming = asyncio.ensure_future(anext(snapshots))
+                snapshot = pace.take(clock())
+                if snapshot is not None:
+                    await self._round(snapshot)
+        finally:
+            upcoming.cancel()
+            await asyncio.wait({upcoming})
+            self._thread.shutdown(wait=False)
+
+    async def join(self, proxy: Proxy, member: Member) -> LiveGroup:
+        """Adds a stream to its group; returns once the group has a configuration."""
+        group = self._groups.pop(proxy, None) or LiveGroup(proxy)
+        self._groups[proxy] = group  # the newest last
+        group.members[member] = None
+        try:
+            if not group.ready.is_set() and self._snapshot is not None:
+                async with self._one_at_a_time:
+                    if not group.ready.is_set():
+                        await self._offer(group, self._snapshot)
+            await group.ready.wait()
+        except BaseException:
+            self.leave(group, member)
+            raise
+        return group
+
+    def leave(self, group: LiveGroup, member: Member) -> None:
+        """Removes a stream. Groups that no proxy needed for the longest time are forgotten."""
+        group.members.pop(member, None)
+        idle = [proxy for proxy, other in self._groups.items() if not other.members]
+        for proxy in idle[: max(0, len(idle) - _IDLE_GROUPS)]:
+            del self._groups[proxy]
+
+    def judge(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
+        """Takes what a proxy said of a response."""
+        if verdict.meaning is Meaning.NACK:
+            self._report(group, member, verdict)
+        if group.state.judge(member.node, verdict):
+            self._wake(group)
+
+    def proxies(self) -> tuple[ProxyStatus, ...]:
+        """One row for each stream that is connected."""
+        return tuple(member.status() for group in self._groups.values() for member in group.members)
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What is wrong with the objects, and what the proxies refuse."""
+        return tuple(sorted(set(self._found()), key=Diagnostic.sort_key))
+
+    def groups(self) -> tuple[LiveGroup, ...]:
+        return tuple(self._groups.values())
+
+    def _found(self) -> Iterator[Diagnostic]:
+        for group in self._groups.values():
+            yield from group.diagnostics
+            yield from (refusal.diagnostic() for refusal in group.state.refusals.values())
+
+    async def _round(self, snapshot: Snapshot) -> None:
+        """Brings every group to a snapshot."""
+        async with self._one_at_a_time:
+            self._snapshot = snapshot
+            for group in list(self._groups.values()):
+                await self._offer(group, snapshot)
+            self._memo.turn()
+            self.shared.turn()
+        self.synced.set()
+
+    async def _offer(self, group: LiveGroup, snapshot: Snapshot) -> None:
+        # In a thread, so that pushes and answers go on; the input is immutable and only one thread translates.
+        loop = asyncio.get_running_loop()
+        try:
+            result = await loop.run_in_executor(self._thread, self._translate, snapshot, group.proxy, self._memo)
+        except Exception:
+            log.exception("translation failed; the proxies keep what they have", group=repr(group.proxy))
+            return
+        group.diagnostics = result.diagnostics
+        changed = group.state.offer(result.resources, self._intern)
+        group.ready.set()
+        if changed:
+            await self._wake_all(group)
+
+    async def _wake_all(self, group: LiveGroup) -> None:
+        for number, member in enumerate(list(group.members), 1):
+            member.wake()
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+
+    def _wake(self, group: LiveGroup) -> None:
+        for member in group.members:
+            member.wake()
+
+    def _report(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
+        """Every refusal is logged once: with the culprits when they are known."""
+        log.warning(
+            "a proxy refused a response",
+            node=member.node,
+            type=_SHORT.get(verdict.type_url, verdict.type_url),
+            resources=[resource.name for resource in verdict.culprits],
+            searching_among=0 if verdict.culprits else len(verdict.change.resources),
+            origins=[str(origin.ref) for resource in verdict.culprits for origin in resource.origins],
+            words=words(verdict.message),
+        )
+
+
+_SHORT = {type_url: short for short, type_url in TYPES.items()}

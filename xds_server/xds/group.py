@@ -1,0 +1,155 @@
+"""What one proxy group is offered, and what its proxies said of it. Pure: no stream, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, MutableMapping
+
+import msgspec
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources, sealed
+from xds_server.xds.request import Meaning
+from xds_server.xds.session import Published, Verdict
+from xds_server.xds.table import Held, Tables, tables_of
+
+Intern = MutableMapping[tuple[str, str, str], Resource]
+"""(type URL, name, version) -> the one object of this resource, for as long as somebody holds it."""
+
+_SHORT = {type_url: short for short, type_url in TYPES.items()}
+_DUMP = "goo.gle/debug"  # Envoy prints the whole message behind this mark: keys and passwords may be in it
+_WORDS = 500
+
+
+class Refusal(msgspec.Struct, frozen=True, eq=False):
+    """node: the id of the proxy that refused it first; message: its words, shortened."""
+
+    resource: Resource
+    node: str
+    message: str
+
+    def diagnostic(self) -> Diagnostic:
+        origins = self.resource.origins
+        made_by = ", ".join(dict.fromkeys(str(origin.ref) for origin in origins)) or "the server itself"
+        return diagnostic(
+            "XDS7001",
+            origins[0].ref if origins else None,
+            origins[0].path if origins else (),
+            proxy=self.node,
+            type=_SHORT.get(self.resource.type_url, self.resource.type_url),
+            name=self.resource.name,
+            words=self.message,
+            suggestion=f"correct what it was made from: {made_by}",
+        )
+
+
+def words(message: str) -> str:
+    """The part of a client's message that may be shown."""
+    return message.partition(_DUMP)[0].strip()[:_WORDS]
+
+
+class Group:
+    """The newest configuration of the group, without what its proxies refuse."""
+
+    def __init__(self) -> None:
+        self.published: Published | None = None
+        self.refusals: dict[Resource, Refusal] = {}
+        self._resources: Resources | None = None
+        self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
+        self._last_accepted: dict[str, object] = {}
+        self._endpoints_of: tuple[object, frozenset[str]] = (None, frozenset())
+
+    def offer(self, resources: Resources, intern: Intern) -> bool:
+        """Takes a new translation. False if nothing in it differs from what is offered already."""
+        before = self._resources
+        after = {
+            type_url: settled(rows, before.by_type[type_url] if before else {}, intern)
+            for type_url, rows in self._complete(resources).by_type.items()
+        }
+        if before and all(after[type_url] is before.by_type[type_url] for type_url in after):
+            return False
+        self._resources = Resources(after)
+        self.refusals = {r: refusal for r, refusal in self.refusals.items() if after[r.type_url].get(r.name) is r}
+        previous = self.published.tables if self.published else None
+        self._publish(tables_of(self._resources, previous), previous)
+        self._prune()
+        return True
+
+    def judge(self, node: str, verdict: Verdict) -> bool:
+        """Takes what a proxy said of a response. True if the group is offered something else because of it.
+
+        A resource that one proxy accepted is not withheld from the others because of one that refuses it.
+        """
+        refusals = dict(self.refusals)
+        if verdict.meaning is Meaning.ACK:
+            self._accept(verdict)
+            for resource in verdict.change.resources if refusals else ():
+                refusals.pop(resource, None)
+        for resource in verdict.culprits:
+            if self._accepted[resource.type_url].get(resource.name) is not resource and self._offers(resource):
+                refusals.setdefault(resource, Refusal(resource, node, words(verdict.message)))
+        if refusals.keys() == self.refusals.keys():
+            return False
+        self.refusals = refusals
+        if self.published:
+            self._publish(self.published.tables, self.published.before)
+        return True
+
+    def _offers(self, resource: Resource) -> bool:
+        rows = self._resources.by_type[resource.type_url] if self._resources else {}
+        return rows.get(resource.name) is resource
+
+    def _publish(self, tables: Tables, before: Tables | None) -> None:
+        accepted = tuple((t, Held(dict(rows))) for t, rows in self._accepted.items()) if self.refusals else ()
+        self.published = Published(tables, frozenset(self.refusals), accepted, before)
+
+    def _accept(self, verdict: Verdict) -> None:
+        if self._last_accepted.get(verdict.type_url) is verdict.change:
+            return  # streams that are alike accept the same value
+        self._last_accepted[verdict.type_url] = verdict.change
+        self._accepted[verdict.type_url].update((r.name, r) for r in verdict.change.resources)
+
+    def _prune(self) -> None:
+        """Forgets accepted resources that neither are offered nor are needed by an accepted one that is."""
+        assert self._resources is not None
+        keep: set[tuple[str, str]] = set()
+        todo = [(t, name) for t, rows in self._accepted.items() for name in rows if name in self._resources.by_type[t]]
+        while todo:
+            key = todo.pop()
+            accepted = self._accepted.get(key[0], {}).get(key[1])
+            if key not in keep and accepted:
+                keep.add(key)
+                todo += accepted.references
+        for type_url, rows in self._accepted.items():
+            for name in [name for name in rows if (type_url, name) not in keep]:
+                del rows[name]
+
+    def _complete(self, resources: Resources) -> Resources:
+        """Adds empty assignments for clusters that have none: Envoy waits 15 s for an assignment that never comes."""
+        clusters, endpoints = resources.by_type[CLUSTER], resources.by_type[ENDPOINT]
+        if self._endpoints_of[0] is not clusters:
+            named = frozenset(name for c in clusters.values() for kind, name in c.references if kind == ENDPOINT)
+            self._endpoints_of = clusters, named
+        missing = self._endpoints_of[1] - endpoints.keys()
+        if not missing:
+            return resources
+        rows = {**endpoints, **{n: sealed(ENDPOINT, n, ClusterLoadAssignment(cluster_name=n)) for n in missing}}
+        return Resources({**resources.by_type, ENDPOINT: {name: rows[name] for name in sorted(rows)}})
+
+
+def settled(new: Mapping[str, Resource], old: Mapping[str, Resource], intern: Intern) -> Mapping[str, Resource]:
+    """`new` with the old object for each resource that did not change, or `old` itself if none did."""
+    if new is old:
+        return old
+    rows = dict(_interned(new, old, intern))
+    return old if len(rows) == len(old) and all(old.get(name) is r for name, r in rows.items()) else rows
+
+
+def _interned(
+    new: Mapping[str, Resource], old: Mapping[str, Resource], intern: Intern
+) -> Iterator[tuple[str, Resource]]:
+    for name, resource in new.items():
+        have = old.get(name)
+        if have is not resource and (have is None or have.version != resource.version):
+            have = intern.setdefault((resource.type_url, name, resource.version), resource)
+        yield name, have if have is not None else resource

@@ -1,0 +1,334 @@
+"""One stream's state machine. It knows no network and no clock: time is an argument, responses are return values.
+
+`receive`, `publish` and `next` are all there is: requests and new configuration only change the state, and `next`
+says what should be sent now. So a stream that cannot write simply does not ask, and gets the newest state when it
+asks again; there is never a queue.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
+from xds_server.xds.order import PHASES, SENDING, Offer, Phase
+from xds_server.xds.request import Meaning, ProtocolError, Request, classify
+from xds_server.xds.shared import Shared
+from xds_server.xds.substitute import Accepted, substitute
+from xds_server.xds.table import (
+    EMPTY_TABLE,
+    NOTHING,
+    Change,
+    Held,
+    Table,
+    Tables,
+    Wanted,
+    covered,
+    difference,
+    everything,
+    merged,
+    union,
+    version_info,
+    wanted,
+    without,
+)
+from xds_server.xds.variant import Variant
+from xds_server.xds.watch import Sent, Watch
+
+CHUNK = 100  # resources in a response at most, where it can be split
+CHUNK_BYTES = 3 * 2**20  # below the 4 MiB that gRPC clients accept by default
+_LAST = len(PHASES) - 1
+_NONE: frozenset[Resource] = frozenset()
+
+
+class Published(msgspec.Struct, frozen=True, eq=False):
+    """What a proxy group gets.
+
+    refused: resources that a proxy of the group refused and none accepted; each is withheld.
+    accepted: what the group accepted last, offered in place of what is refused.
+    before: what was offered until recently; a client that resumes may still use it.
+    """
+
+    tables: Tables
+    refused: frozenset[Resource] = _NONE
+    accepted: Accepted = ()
+    before: Tables | None = None
+
+
+class Response(NamedTuple):
+    type_url: str
+    nonce: str
+    change: Change
+    data: bytes
+
+
+class Verdict(NamedTuple):
+    """What a request told about a response.
+
+    culprits: the resources that the client certainly refuses; may be empty after a refusal, while the search goes on.
+    waited: seconds since the response was taken from `next`.
+    """
+
+    meaning: Meaning
+    type_url: str
+    change: Change = NOTHING
+    culprits: tuple[Resource, ...] = ()
+    message: str = ""
+    waited: float = 0.0
+
+
+class State(enum.StrEnum):
+    """Of one type on one stream, in the words of `envoy.service.status.v3.ConfigStatus`."""
+
+    SYNCED = "SYNCED"  # all is accepted
+    NOT_SENT = "NOT_SENT"  # nothing was asked for, or nothing answered yet
+    STALE = "STALE"  # something is sent and not yet accepted
+    ERROR = "ERROR"  # something was refused
+
+
+class TypeStatus(msgspec.Struct, frozen=True):
+    """version: accepted last; sent: sent last; error: why the last response was refused, "" if it was not;
+    since: when the client answered last, on the clock of `receive`; refused: names withheld from the proxy."""
+
+    type_url: str
+    state: State
+    version: str = ""
+    sent: str = ""
+    error: str = ""
+    since: float = 0.0
+    refused: tuple[str, ...] = ()
+
+
+class Session:
+    """variant: `sotw.SOTW` or `delta.DELTA`. identifier: `control_plane.identifier`.
+    only: the type URL of a service of one type; "" for ADS."""
+
+    def __init__(self, variant: Variant, shared: Shared, identifier: str, published: Published, only: str = "") -> None:
+        self._variant = variant
+        self._shared = shared
+        self._identifier = identifier
+        self._only = only
+        self._published = published
+        self._target = published.tables
+        self._watches: dict[str, Watch] = {}
+        self._views: dict[str, Table] = {}
+        self._phase = _LAST
+        self._refused = _NONE
+        self._resuming = False
+        self._serial = 0
+        self.deadline: float | None = None
+        """When `next` has to be called although nothing else happens, in seconds; None if never."""
+
+    # What happens
+
+    def receive(self, raw: bytes, now: float) -> Verdict:
+        """Reads one request. Raises ProtocolError when the stream has to end. now: seconds, of any steady clock."""
+        request = self._variant.read(raw)
+        type_url = request.type_url or self._only
+        if not type_url or (self._only and type_url != self._only):
+            raise ProtocolError(f"type_url is {request.type_url!r}" + (f"; this is {self._only}" * bool(self._only)))
+        if type_url not in self._target.by_type:
+            return Verdict(Meaning.SUBSCRIBE, type_url)  # not served; the other types of the stream go on
+        if not self._watches:
+            self._begin(request)
+        request = msgspec.structs.replace(request, type_url=type_url) if not request.type_url else request
+        watch = self._watches.get(type_url)
+        if watch is None:
+            watch = self._watches[type_url] = Watch()
+        verdict = self._judge(watch, request, now)
+        self._variant.subscribe(watch, request, self._shared)
+        return verdict
+
+    def publish(self, published: Published) -> None:
+        """Takes the newest configuration in place of what came before."""
+        if published is self._published:
+            return
+        self._published = published
+        offered = published.tables.by_type
+        self._refused = frozenset(r for r in self._refused if offered[r.type_url].rows.get(r.name) is r)
+        self._retarget()
+
+    def next(self, now: float) -> Response | None:
+        """The next response to write, or None: nothing to say until the next request, configuration or deadline."""
+        while True:
+            for type_url in SENDING:
+                watch = self._watches.get(type_url)
+                if watch is not None and watch.due:
+                    response = self._respond(type_url, watch, now)
+                    if response:
+                        return response
+            if not (self._advance(now) or self._try_next()):
+                return None
+
+    def status(self) -> tuple[TypeStatus, ...]:
+        """What every served type is doing, in the order of sending."""
+        return tuple(self._status(type_url) for type_url in SENDING)
+
+    def _status(self, type_url: str) -> TypeStatus:
+        watch = self._watches.get(type_url)
+        refused = tuple(sorted(r.name for r in self._refused | self._published.refused if r.type_url == type_url))
+        if watch is None or not watch.answered or not watch.wants:
+            return TypeStatus(type_url, State.NOT_SENT, refused=refused)
+        state = State.SYNCED
+        if watch.in_flight or watch.due or watch.trials:
+            state = State.STALE
+        if watch.error or refused:
+            state = State.ERROR
+        return TypeStatus(type_url, state, watch.version, watch.sent_version, watch.error, watch.since, refused)
+
+    # Configuration and phases
+
+    def _begin(self, request: Request) -> None:
+        """A client that comes back with configuration gets it in phases; one that has none gets all at once."""
+        if request.version or request.versions:
+            self._resuming = True
+            self._views.update(self._published.before.by_type if self._published.before else {})
+            for type_url in (LISTENER, ROUTE):
+                self._views.pop(type_url, None)
+            self._retarget(force=True)
+        else:
+            self._retarget()
+            self._views.update(self._target.by_type)
+
+    def _retarget(self, force: bool = False) -> None:
+        """Sets out for what is to be offered in the end: everything published, but what is withheld."""
+        withheld = self._withheld()
+        target = self._published.tables
+        if withheld:
+            own = tuple((type_url, watch.accepted) for type_url, watch in sorted(self._watches.items()))
+            target = self._shared(substitute, target, withheld, own + self._published.accepted)
+        if target is not self._target or force:
+            self._target = target
+            self._phase = 0
+            self._offer(PHASES[0])
+
+    def _withheld(self) -> frozenset[Resource]:
+        withheld = self._published.refused | self._refused
+        for watch in self._watches.values():
+            for group in watch.trials:
+                withheld = withheld | frozenset(group)
+        return withheld
+
+    def _offer(self, phase: Phase) -> None:
+        for type_url, view in self._offered(phase).items():
+            if self._views.get(type_url) is not view:
+                self._views[type_url] = view
+                if type_url in self._watches:
+                    self._watches[type_url].due = True
+
+    def _offered(self, phase: Phase) -> Mapping[str, Table]:
+        offered = {}
+        for line in phase.lines:
+            new = self._target.by_type[line.type_url]
+            old = self._views.get(line.type_url, EMPTY_TABLE)
+            offered[line.type_url] = new if line.offer is Offer.NEW else self._shared(union, old, new)
+        return offered
+
+    def _advance(self, now: float) -> bool:
+        """Enters the next phase if its time has come. False when there is none, or it must wait."""
+        if self._phase == _LAST:
+            return False
+        phase = PHASES[self._phase + 1]
+        if self._changes(phase) and not self._answered(phase):
+            if self.deadline is None:
+                self.deadline = now + phase.bound
+            if now < self.deadline:
+                return False
+        self.deadline = None
+        self._phase += 1
+        self._offer(phase)
+        if self._phase == _LAST and self._resuming:
+            self._resuming = False
+            for watch in self._watches.values():
+                watch.due = True  # removals may be told from now on
+        return True
+
+    def _changes(self, phase: Phase) -> bool:
+        return self._resuming or any(
+            self._views.get(type_url) is not view for type_url, view in self._offered(phase).items()
+        )
+
+    def _answered(self, phase: Phase) -> bool:
+        watches = [self._watches.get(type_url) for type_url in phase.after]
+        if self._resuming and ROUTE in phase.after and None in watches:
+            return False  # a client that resumes asks for its listeners and routes soon
+        return not any(watch.in_flight or watch.trials for watch in watches if watch)
+
+    def _try_next(self) -> bool:
+        """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""
+        reached = {line.type_url for phase in PHASES[: self._phase + 1] for line in phase.lines}
+        for type_url in SENDING:
+            watch = self._watches.get(type_url)
+            if watch and type_url in reached and watch.next_trial():
+                self._retarget()
+                return True
+        return False
+
+    # Requests and responses
+
+    def _judge(self, watch: Watch, request: Request, now: float) -> Verdict:
+        """Learns what the request says of an earlier response."""
+        type_url, nonce, message = request.type_url, request.nonce, request.error or ""
+        meaning = classify(request, watch.in_flight, watch.last_nonce)
+        if meaning is Meaning.ACK:
+            sent = watch.accept(nonce, self._shared, now)
+            if not self._refused.isdisjoint(sent.change.resources):
+                self._refused = self._refused.difference(sent.change.resources)
+                self._retarget()
+            return Verdict(meaning, type_url, sent.change, waited=now - sent.at)
+        if meaning is Meaning.NACK:
+            sent = watch.in_flight[nonce]
+            culprits = watch.refuse(nonce, message, self._withheld(), self._shared, now)
+            self._refused = self._refused.union(culprits)
+            self._retarget()
+            return Verdict(meaning, type_url, sent.change, culprits, message, now - sent.at)
+        return Verdict(meaning, type_url)
+
+    def _respond(self, type_url: str, watch: Watch, now: float) -> Response | None:
+        """What this type has to say, registered as sent; None if nothing."""
+        view = self._views.get(type_url)
+        if view is None or not watch.wants:
+            watch.due = False
+            return None
+        shared = self._shared
+        seen = shared(wanted, view, watch.wants)
+        version = shared(version_info, view)
+        if not watch.answered and watch.resumed_version == version:
+            watch.held = watch.accepted = shared(everything, seen)
+            watch.answered = True
+        rule = self._variant.rule(type_url, self._phase == _LAST)
+        change = shared(difference, watch.held, seen, rule, CHUNK, CHUNK_BYTES)
+        if change is None:
+            watch.due = False
+            if watch.answered or not watch.wants.wildcard:
+                return None
+            change = NOTHING  # the first wildcard request is always answered, or the client waits for its time-out
+        self._serial, data = shared.response(
+            self._serial, self._variant.assemble, self._identifier, type_url, version, change
+        )
+        nonce = str(self._serial)
+        watch.sent(nonce, Sent(change, self._held_after(watch, change, seen), version, now))
+        if type_url == CLUSTER:
+            self._follow_with_endpoints(change)
+        return Response(type_url, nonce, change, data)
+
+    def _held_after(self, watch: Watch, change: Change, seen: Wanted) -> Held:
+        """A client that was told everything holds one value, the same for all clients that want the same."""
+        held = self._shared(merged, watch.held, change)
+        if change.complete and self._shared(covered, held, seen):
+            return self._shared(everything, seen)
+        return held
+
+    def _follow_with_endpoints(self, change: Change) -> None:
+        """Envoy warms a changed cluster until its endpoints come again, though they did not change, and does not
+        acknowledge the cluster before (envoy#13009)."""
+        watch = self._watches.get(ENDPOINT)
+        if watch is None or not watch.held.rows:
+            return
+        names = tuple(name for resource in change.changed for kind, name in resource.references if kind == ENDPOINT)
+        if any(name in watch.held.rows for name in names):
+            watch.held = self._shared(without, watch.held, names)
+            watch.due = True

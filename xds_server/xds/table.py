@@ -1,0 +1,209 @@
+"""What a stream is offered and what its client holds, as immutable values that streams share.
+
+Every function here is pure and is called through a memo (`xds.shared`), so its cost is paid once for all streams
+whose arguments are the same objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from xds_server.envoy.resource import Resource, Resources
+from xds_server.xds.subscription import Subscription
+
+ABSENT = ""
+"""Held in place of a version: the client knows that there is no such resource."""
+UNKNOWN = "?"
+"""Held in place of a version: the client may have anything, and must be told."""
+
+
+class Table(msgspec.Struct, frozen=True, eq=False):
+    """All resources of one type, by name, names sorted."""
+
+    rows: Mapping[str, Resource]
+
+
+class Tables(msgspec.Struct, frozen=True, eq=False):
+    """All types, by type URL."""
+
+    by_type: Mapping[str, Table]
+
+
+class Wanted(msgspec.Struct, frozen=True, eq=False):
+    """What one subscription should see. None: it was asked for by name and does not exist."""
+
+    rows: Mapping[str, Resource | None]
+
+
+class Held(msgspec.Struct, frozen=True, eq=False):
+    """What a client has: name -> the resource, or only its version when the client itself told us."""
+
+    rows: Mapping[str, Resource | str]
+
+
+class Change(msgspec.Struct, frozen=True, eq=False):
+    """What one response says.
+
+    resources: what it carries. changed: those of them that the client does not have yet.
+    removed: names that are gone; absent: names that were asked for and do not exist.
+    complete: nothing is left to say after it.
+    """
+
+    resources: tuple[Resource, ...] = ()
+    changed: tuple[Resource, ...] = ()
+    removed: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    complete: bool = True
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """How the changes of a type are told.
+
+    full: every response carries all that is wanted, so that what is missing in it is gone (SotW CDS and LDS).
+    removals: the client is told of resources that it has and should not have.
+    absences: the client is told of names that it asked for and that do not exist.
+    """
+
+    full: bool
+    removals: bool
+    absences: bool
+
+
+NOTHING = Change()
+EMPTY_TABLE = Table({})
+EMPTY_HELD = Held({})
+
+
+def tables_of(resources: Resources, before: Tables | None) -> Tables:
+    """Wraps the mappings of `resources`; a mapping that is the same as before keeps its table."""
+    old = before.by_type if before else {}
+    return Tables(
+        {
+            type_url: old[type_url] if type_url in old and old[type_url].rows is rows else Table(rows)
+            for type_url, rows in resources.by_type.items()
+        }
+    )
+
+
+def version_of(held: Resource | str) -> str:
+    return held if isinstance(held, str) else held.version
+
+
+def version_info(table: Table) -> str:
+    """The hash of everything in the table: equal on every replica and after every restart."""
+    digest = blake2b(digest_size=8)
+    for name, resource in table.rows.items():
+        digest.update(f"{name}\0{resource.version}\0".encode())
+    return digest.hexdigest()
+
+
+def wanted(table: Table, subscription: Subscription) -> Wanted:
+    """What a subscription sees of a table."""
+    rows: Mapping[str, Resource | None]
+    if subscription.wildcard:
+        missing = {name: None for name in sorted(subscription.names) if name not in table.rows}
+        rows = {**table.rows, **missing} if missing else table.rows
+    else:
+        rows = {name: table.rows.get(name) for name in sorted(subscription.names)}
+    return Wanted(rows)
+
+
+def everything(seen: Wanted) -> Held:
+    """Held by a client that was told all that it wants."""
+    return Held({name: ABSENT if resource is None else resource for name, resource in seen.rows.items()})
+
+
+def difference(held: Held, seen: Wanted, rule: Rule, limit: int, size: int) -> Change | None:
+    """The next response that brings a client from what it holds to what it wants; None when it has all.
+
+    A response carries at most `limit` resources and `size` bytes of them, but always one. With `rule.full` it
+    carries all, whatever the limits.
+    """
+    if rule.full:
+        return _full(held, seen)
+    changed: list[Resource] = []
+    total = 0
+    complete = True
+    for name, resource in seen.rows.items():
+        if resource is None or _same(held.rows.get(name), resource):
+            continue
+        total += len(resource.body)
+        if changed and (len(changed) == limit or total > size):
+            complete = False
+            break
+        changed.append(resource)
+    removed = _removed(held, seen) if rule.removals else ()
+    absent = _absent(held, seen) if rule.absences else ()
+    if not (changed or removed or absent):
+        return None
+    return Change(tuple(changed), tuple(changed), removed, absent, complete)
+
+
+def _same(have: Resource | str | None, resource: Resource) -> bool:
+    return have is resource or (have is not None and version_of(have) == resource.version)
+
+
+def _full(held: Held, seen: Wanted) -> Change | None:
+    resources = tuple(resource for resource in seen.rows.values() if resource is not None)
+    changed = tuple(resource for resource in resources if not _same(held.rows.get(resource.name), resource))
+    removed = _removed(held, seen)
+    return Change(resources, changed, removed) if changed or removed else None
+
+
+def _removed(held: Held, seen: Wanted) -> tuple[str, ...]:
+    return tuple(sorted(name for name, have in held.rows.items() if seen.rows.get(name) is None and _has(have)))
+
+
+def _absent(held: Held, seen: Wanted) -> tuple[str, ...]:
+    return tuple(name for name, resource in seen.rows.items() if resource is None and name not in held.rows)
+
+
+def _has(have: Resource | str) -> bool:
+    return isinstance(have, Resource) or have != ABSENT
+
+
+def merged(held: Held, change: Change) -> Held:
+    """Held after a response was sent, or accepted."""
+    rows = {**held.rows, **{resource.name: resource for resource in change.resources}}
+    for name in change.removed:
+        rows.pop(name, None)
+    return Held({**rows, **dict.fromkeys(change.absent, ABSENT)})
+
+
+def covered(held: Held, seen: Wanted) -> bool:
+    """Whether the client has no more than it wants."""
+    return held.rows.keys() <= seen.rows.keys()
+
+
+def reverted(held: Held, accepted: Held, names: Iterable[str]) -> Held:
+    """Held after a response was refused: of the names that it spoke of, only what was accepted before counts."""
+    return Held({**held.rows, **{name: accepted.rows.get(name, ABSENT) for name in names}})
+
+
+def without(held: Held, names: Iterable[str]) -> Held:
+    """Forgets that names were sent, so that they are sent again."""
+    rows = dict(held.rows)
+    for name in names:
+        rows.pop(name, None)
+    return Held(rows)
+
+
+def doubted(held: Held, names: Iterable[str]) -> Held:
+    """Takes names as held in an unknown version, so that the client is told what they are, or that they are gone."""
+    return Held({**held.rows, **dict.fromkeys(names, UNKNOWN)})
+
+
+def restricted(held: Held, names: frozenset[str]) -> Held:
+    """Forgets all but `names`."""
+    return Held({name: have for name, have in held.rows.items() if name in names})
+
+
+def union(old: Table, new: Table) -> Table:
+    """Both; where a name is in both, the new resource."""
+    if old.rows.keys() <= new.rows.keys():
+        return new
+    both = {**old.rows, **new.rows}
+    return Table({name: both[name] for name in sorted(both)})

@@ -1,0 +1,112 @@
+"""The state of one type on one stream."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from xds_server.envoy.resource import Resource
+from xds_server.xds.isolate import split
+from xds_server.xds.shared import Shared
+from xds_server.xds.subscription import NOWHERE, Subscription
+from xds_server.xds.table import EMPTY_HELD, Change, Held, merged, reverted, version_of
+
+_IN_FLIGHT = 256  # a client that reads but never answers is no reason to remember more
+
+
+class Sent(NamedTuple):
+    """A response that waits for its answer. held: what the client holds once it accepted it. at: seconds."""
+
+    change: Change
+    held: Held
+    version: str
+    at: float
+
+
+class Watch:
+    """subscription: None until the first request was read.
+    held: what was sent; accepted: what the client acknowledged.
+    due: something may have to be sent. answered: at least one response was.
+    trials: groups of resources that are withheld until their turn to be sent alone, see `xds.isolate`.
+    error: why the last response was refused, "" if it was not. since: when `error` or `version` came, in seconds.
+    version: of the last accepted response; sent_version: of the last one sent; resumed_version: what the client said
+        that it has when the stream began.
+    """
+
+    __slots__ = (
+        "accepted", "answered", "due", "error", "held", "in_flight", "last_nonce", "resumed_version",
+        "sent_version", "since", "subscription", "trials", "version",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.subscription: Subscription | None = None
+        self.held = EMPTY_HELD
+        self.accepted = EMPTY_HELD
+        self.in_flight: dict[str, Sent] = {}
+        self.last_nonce = ""
+        self.due = True
+        self.answered = False
+        self.trials: tuple[tuple[Resource, ...], ...] = ()
+        self.error = ""
+        self.since = 0.0
+        self.version = ""
+        self.sent_version = ""
+        self.resumed_version = ""
+
+    @property
+    def wants(self) -> Subscription:
+        return self.subscription or NOWHERE
+
+    def sent(self, nonce: str, sent: Sent) -> None:
+        """Registers a response before it is written, so that no answer can come too early."""
+        self.held = sent.held
+        self.in_flight[nonce] = sent
+        self.last_nonce = nonce
+        self.sent_version = sent.version
+        self.answered = True
+        self.due = not sent.change.complete
+        if len(self.in_flight) > _IN_FLIGHT:
+            del self.in_flight[next(iter(self.in_flight))]
+
+    def accept(self, nonce: str, shared: Shared, now: float) -> Sent:
+        """The client accepted a response."""
+        sent = self.in_flight.pop(nonce)
+        alone = sent.change.complete and not self.in_flight
+        self.accepted = sent.held if alone else shared(merged, self.accepted, sent.change)
+        self.version = sent.version
+        self.since = now
+        self.error = ""
+        return sent
+
+    def refuse(
+        self, nonce: str, message: str, withheld: frozenset[Resource], shared: Shared, now: float
+    ) -> tuple[Resource, ...]:
+        """The client refused a response. Returns the culprits, if they are known; else trials will find them."""
+        change = self.in_flight.pop(nonce).change
+        self.error = message
+        self.since = now
+        suspects = tuple(resource for resource in change.resources if not self._accepted(resource))
+        self.held = shared(reverted, self.held, self.accepted, tuple(r.name for r in suspects) + change.removed)
+        self.due = True
+        if any(resource in withheld for resource in suspects):
+            return ()  # sent before another refusal was known, which explains this one
+        if len(suspects) > 1:
+            self.trials = split(suspects, message) + self.trials
+            return ()
+        return suspects
+
+    def next_trial(self) -> bool:
+        """Lets the next group out once nothing is in flight any more. False if there is none."""
+        if self.in_flight or not self.trials:
+            return False
+        self.trials = self.trials[1:]
+        return True
+
+    def forget_all(self) -> None:
+        """After the last unsubscription: clients neither keep nor acknowledge what they did not ask for."""
+        self.held = self.accepted = EMPTY_HELD
+        self.in_flight.clear()
+        self.trials = ()
+
+    def _accepted(self, resource: Resource) -> bool:
+        have = self.accepted.rows.get(resource.name)
+        return have is not None and version_of(have) == resource.version

@@ -1,0 +1,72 @@
+"""Discovery responses, assembled from parts that are encoded once.
+
+No DiscoveryResponse message is ever built: a response is the concatenation of its fields, and the field of a
+resource is the same bytes in every response of every stream. Field numbers: envoy/service/discovery/v3/discovery.proto.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+from xds_server.envoy.resource import Resource
+
+_sotw_entries: WeakKeyDictionary[Resource, bytes] = WeakKeyDictionary()
+_delta_entries: WeakKeyDictionary[Resource, bytes] = WeakKeyDictionary()
+
+
+def sotw_response(nonce: str, identifier: str, type_url: str, version: str, resources: tuple[Resource, ...]) -> bytes:
+    """A serialised `DiscoveryResponse`."""
+    head = _text(1, version)
+    tail = _text(4, type_url) + _text(5, nonce) + _field(6, _text(1, identifier))
+    return b"".join([head, *map(_sotw_entry, resources), tail])
+
+
+def delta_response(
+    nonce: str,
+    identifier: str,
+    type_url: str,
+    version: str,
+    resources: tuple[Resource, ...],
+    removed: tuple[str, ...] = (),
+) -> bytes:
+    """A serialised `DeltaDiscoveryResponse`."""
+    head = _text(1, version)
+    tail = _text(4, type_url) + _text(5, nonce) + _field(7, _text(1, identifier))
+    return b"".join([head, *map(_delta_entry, resources), tail, *(_text(6, name) for name in removed)])
+
+
+def _sotw_entry(resource: Resource) -> bytes:
+    entry = _sotw_entries.get(resource)
+    if entry is None:
+        entry = _sotw_entries[resource] = _field(2, _any(resource))
+    return entry
+
+
+def _delta_entry(resource: Resource) -> bytes:
+    entry = _delta_entries.get(resource)
+    if entry is None:
+        body = _text(1, resource.version) + _field(2, _any(resource)) + _text(3, resource.name)
+        entry = _delta_entries[resource] = _field(2, body)
+    return entry
+
+
+def _any(resource: Resource) -> bytes:
+    return _text(1, resource.type_url) + _field(2, resource.body)
+
+
+def _text(number: int, value: str) -> bytes:
+    return _field(number, value.encode())
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A length-delimited field; empty ones are left out, as proto3 does."""
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value if value else b""
+
+
+def _varint(value: int) -> bytes:
+    data = bytearray()
+    while value > 0x7F:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    data.append(value)
+    return bytes(data)
