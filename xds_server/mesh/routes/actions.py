@@ -9,7 +9,7 @@ from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube.istio import virtual_service as vs
 from xds_server.mesh import checks
 from xds_server.mesh.model import Destination, Forward, HashKey, Mirror, Redirect, Respond, Retry, Rewrite
-from xds_server.mesh.routes.headers import Edits, header_edits, substitution
+from xds_server.mesh.routes.headers import Edits, header_edits, substitution_problem
 from xds_server.mesh.routes.targets import Resolver
 
 BROKEN = Respond(500, b"this route is not valid; see the diagnostics of the control plane\n")
@@ -142,15 +142,13 @@ def _rewrite(
     host = value.authority or host
     if regex is None:
         return Rewrite(prefix=value.uri or None, host=host)
-    problem = checks.regex(regex.match)
-    if problem:
-        where = (*path, "uriRegexRewrite", "match")
-        notes.append(diagnostic("XDS4011", ref, where, value=regex.match, reason=problem))
-        return Rewrite(host=host) if host else None
-    where = (*path, "uriRegexRewrite", "rewrite")
-    return Rewrite(
-        regex=regex.match, substitution=substitution(regex.rewrite, ref, where, regex.match, notes), host=host
-    )
+    for field, text in (("match", regex.match), ("rewrite", regex.rewrite)):
+        problem = checks.regex(text) if field == "match" else substitution_problem(text, regex.match)
+        if problem:
+            where = (*path, "uriRegexRewrite", field)
+            notes.append(diagnostic("XDS4011", ref, where, value=text, reason=problem))
+            return Rewrite(host=host) if host else None
+    return Rewrite(regex=regex.match, substitution=regex.rewrite, host=host)
 
 
 def _mirrors(route: vs.HTTPRoute, path: Path, resolver: Resolver) -> tuple[Mirror, ...]:

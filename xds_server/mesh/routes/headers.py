@@ -9,6 +9,7 @@ import msgspec
 from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube.istio import virtual_service as vs
 from xds_server.mesh import checks
+from xds_server.mesh.header_format import header_value
 from xds_server.mesh.model import Cors, Fault, HeaderEdits, StringMatch, StringMatchKind
 from xds_server.mesh.routes.matches import Unusable, string_match
 
@@ -62,7 +63,7 @@ def _operations(
             if name.lower() in ("host", ":authority") and field == "set" and path[-1] == "request":
                 host = value
                 continue
-            problem = checks.header_name(name) or checks.header_value(value)
+            problem = checks.header_name(name) or header_value(value)
             if problem:
                 shown = name if checks.header_name(name) else value
                 notes.append(diagnostic("XDS4011", ref, (*path, field, name), value=shown, reason=problem))
@@ -144,10 +145,9 @@ def cors(policy: vs.CorsPolicy | None, ref: ObjectRef, path: Path, notes: list[D
 _ANCHORS = re.compile(r"\\(\d)")
 
 
-def substitution(text: str, ref: ObjectRef, path: Path, pattern: str, notes: list[Diagnostic]) -> str:
-    """A replacement with `\\1`; Envoy takes a group that the pattern does not have in silence."""
+def substitution_problem(text: str, pattern: str) -> str | None:
+    """Envoy takes a group that the pattern does not have in silence, and then rewrites nothing."""
     groups = max((int(number) for number in _ANCHORS.findall(text)), default=0)
     if groups > checks.groups(pattern):
-        reason = f"refers to the group \\{groups}, which {pattern!r} does not have"
-        notes.append(diagnostic("XDS4011", ref, path, value=text, reason=reason))
-    return text
+        return f"refers to the group \\{groups}, which {pattern!r} does not have"
+    return None
