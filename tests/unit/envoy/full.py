@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from xds_server.diagnostics import ObjectRef
 from xds_server.kube.units import Duration
 from xds_server.mesh.model import (
@@ -254,8 +256,8 @@ HTTP = Http("http.8080", "outbound_http", edge=True)
 TCP = Tcp((Destination("dns", 3), Destination("original", 1)), "tcp", seconds(60), seconds(3600), hash_source_ip=True)
 
 
-def chain(name: str, traffic: Http | Tcp, tls: ServerTLS | None = None, **match: object) -> Chain:
-    return Chain(name, ChainMatch(**match), traffic, tls, (ORIGIN,))  # type: ignore[arg-type]
+def chain(name: str, traffic: Http | Tcp, tls: ServerTLS | None = None, **match: Any) -> Chain:
+    return Chain(name, ChainMatch(**match), traffic, tls, (ORIGIN,))
 
 
 OPTIONAL_TLS = ServerTLS(("server-certificate",), "server-trust", ClientCertificate.OPTIONAL)
