@@ -122,17 +122,17 @@ class Lab:
             seen = traffic.total
             await eventually(lambda: traffic.total > seen + 20, "the last requests of the load")
 
-    async def found(self, *words: str, event: str = "found") -> dict[str, Any]:
-        """The log entry of a diagnostic that has all these words, once the server has written it."""
+    async def found(self, *words: str, state: str = "found") -> dict[str, Any]:
+        """The log entry of a finding that has all these words, once the server has written it; or that it is gone."""
 
         def entry() -> dict[str, Any] | None:
             for logged in self.server.events:
-                if logged.get("event") == event and all(word in logged.get("diagnostic", "") for word in words):
+                if logged.get("state") == state and all(word in logged["event"] for word in words):
                     return logged
             return None
 
         self.server.child.check()
-        result: dict[str, Any] = await eventually(entry, f"a diagnostic with {words}")
+        result: dict[str, Any] = await eventually(entry, f"a finding with {words}, {state}")
         return result
 
     async def admin(self, path: str) -> Any:

@@ -140,12 +140,12 @@ async def test_a_broken_file_is_reported_and_its_objects_keep_their_last_good_fo
         web.lab.write("routes.yaml", routes(100, 0) + "  oops: [\n")
         entry = await web.lab.found("routes.yaml:")
         assert entry["level"] == "error"
-        place = entry["diagnostic"].partition(": ")[0].removeprefix(str(web.lab.config)).split(":")
+        place = entry["event"].partition(": ")[0].removeprefix(str(web.lab.config)).split(":")
         assert int(place[1]) > 1
         assert int(place[2]) >= 1
         web.lab.write("subsets.yaml", SUBSETS + "  # still served\n")
         web.lab.write("routes.yaml", routes(0, 100))
-        await web.lab.found("routes.yaml:", event="gone")
+        await web.lab.found("routes.yaml:", state="gone")
         await eventually(lambda: traffic.share("v2") > 0.5)
     assert traffic.failures == []
 

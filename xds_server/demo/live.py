@@ -103,8 +103,8 @@ def _problems(stage: Stage) -> list[str]:
     """What the server has found wrong and not seen mended."""
     current: dict[str, str] = {}
     for event in stage.server.events:
-        if "diagnostic" in event and event["event"] == "found":
-            current[event["diagnostic"]] = event["level"]
-        elif "diagnostic" in event:
-            current.pop(event["diagnostic"], None)
+        if event.get("state") == "found":
+            current[event["event"]] = event["level"]
+        elif event.get("state") == "gone":
+            current.pop(event["event"], None)
     return [click.style(text, fg="red") for text, level in current.items() if level == "error"][:5]

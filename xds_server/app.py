@@ -1,0 +1,88 @@
+"""The composition root: wires the source, the store, the fleet, the xDS server and the admin endpoints together."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from xds_server.admin.app import Answers, admin_app
+from xds_server.admin.server import AdminServer
+from xds_server.catalogue import Level
+from xds_server.envoy.resource import TYPES
+from xds_server.fleet import Fleet, ProxyStatus
+from xds_server.observer import Observer
+from xds_server.settings import Settings
+from xds_server.sources.directory import watch
+from xds_server.store import Store
+from xds_server.version import __version__
+from xds_server.xds.server import Options, XdsServer
+
+log = structlog.get_logger()
+_SHORT = {type_url: short for short, type_url in TYPES.items()}
+
+
+async def serve(settings: Settings, stop: asyncio.Event) -> None:
+    """Runs until `stop` is set, then lets the streams end. Raises OSError when an address is in use."""
+    store = Store()
+    fleet = Fleet(store.changes)
+    observer = Observer(fleet, store.changes)
+    xds = XdsServer(fleet, Options(host=settings.xds_host, port=settings.xds_port))
+    admin = AdminServer(admin_app(_answers(fleet, observer)), settings.admin_host, settings.admin_port)
+    xds_port = await xds.start()
+    async with asyncio.TaskGroup() as tasks:
+        running = [
+            tasks.create_task(_read(settings.directory, store)),
+            tasks.create_task(fleet.run()),
+            tasks.create_task(observer.run()),
+        ]
+        tasks.create_task(admin.run())
+        await fleet.synced.wait()
+        log.info(
+            "serving",
+            directory=settings.directory,
+            xds=f"{settings.xds_host}:{xds_port}",
+            admin=f"{settings.admin_host}:{admin.port}",
+        )
+        await stop.wait()
+        log.info("draining", streams=len(observer.proxies()))
+        await xds.drain(settings.drain_seconds)
+        admin.stop()
+        for task in running:
+            task.cancel()
+    log.info("stopped")
+
+
+async def _read(directory: str, store: Store) -> None:
+    async for batch in watch(directory):
+        store.apply(directory, batch)
+
+
+def _answers(fleet: Fleet, observer: Observer) -> Answers:
+    registry = CollectorRegistry()
+    build = Gauge("xds_server_build_info", "The version that runs.", ["version"], registry=registry)
+    build.labels(__version__).set(1)
+    wrong = Gauge("xds_server_diagnostics", "What is wrong with the input now.", ["level"], registry=registry)
+    for level in Level:
+        wrong.labels(level).set_function(partial(_count, fleet, level))
+    return Answers(
+        not_ready=lambda: [] if fleet.synced.is_set() else ["the directory has not been read yet"],
+        proxies=lambda: [_row(status) for status in observer.proxies()],
+        diagnostics=observer.findings,
+        metrics=lambda: generate_latest(registry),
+    )
+
+
+def _count(fleet: Fleet, level: Level) -> int:
+    return sum(found.level is level for found in fleet.diagnostics())
+
+
+def _row(status: ProxyStatus) -> dict[str, Any]:
+    """A stream as JSON values, its types by their short names."""
+    row: dict[str, Any] = msgspec.to_builtins(status)
+    row["types"] = {_SHORT.get(kind["type_url"], kind["type_url"]): kind for kind in row["types"]}
+    return row
