@@ -71,7 +71,7 @@ def _weighted(destination: Destination) -> dict[str, Any]:
         "name": destination.backend,
         "weight": wrapped(destination.weight),
         **headers.edits(destination.request_headers, destination.response_headers),
-        "host_rewrite_literal": destination.host_rewrite,
+        "host_rewrite_literal": destination.host_rewrite or None,
     }
 
 

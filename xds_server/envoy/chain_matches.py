@@ -21,11 +21,12 @@ def is_tls(match: ChainMatch) -> bool:
     return match.tls or bool(match.server_names)
 
 
-def chain_matches(match: ChainMatch, both: bool) -> list[dict[str, Any]]:
-    """One FilterChainMatch, or two of which one must hold. both: the listener looks for TLS and for HTTP.
+def chain_matches(match: ChainMatch, both: bool) -> list[dict[str, Any] | None]:
+    """One FilterChainMatch, None for always, or two of which one must hold.
 
-    Then HTTP must be matched as `raw_buffer`, for the ALPN of a ClientHello says `http/1.1` too; and a chain that
-    takes anything must be there for `raw_buffer` and for the rest, or the plain connections would not find it.
+    both: the listener looks for TLS and for HTTP. Then HTTP must be matched as `raw_buffer`, for the ALPN of a
+    ClientHello says `http/1.1` too; and a chain that takes anything must be there for `raw_buffer` and for the
+    rest, or the plain connections would not find it.
     """
     if is_tls(match):
         return [_match(match, "tls")]
@@ -34,14 +35,15 @@ def chain_matches(match: ChainMatch, both: bool) -> list[dict[str, Any]]:
     return [_match(match, "raw_buffer")] if match.detected_http else [_match(match, ""), _match(match, "raw_buffer")]
 
 
-def _match(match: ChainMatch, transport: str) -> dict[str, Any]:
+def _match(match: ChainMatch, transport: str) -> dict[str, Any] | None:
     names = [name.lower() for name in match.server_names]
-    return {
+    fields = {
         "prefix_ranges": [_range(destination) for destination in match.destinations],
         "server_names": [] if "*" in names else names,
         "transport_protocol": transport,
         "application_protocols": _HTTP if match.detected_http else (),
     }
+    return fields if any(fields.values()) else None
 
 
 def _range(destination: str) -> dict[str, Any]:

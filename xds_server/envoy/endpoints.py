@@ -28,7 +28,8 @@ def load_assignment(endpoints: BackendEndpoints) -> Resource:
 
 
 def localities(endpoints: Iterable[Endpoint]) -> list[dict[str, Any]]:
-    """LocalityLbEndpoints, sorted. A locality weighs as much as its endpoints; gRPC skips one without a weight."""
+    """LocalityLbEndpoints, sorted. A locality weighs as much as its endpoints. gRPC skips one without a weight, and
+    refuses one without a locality message, be it empty."""
     return [
         {
             "locality": {"region": locality.region, "zone": locality.zone, "sub_zone": locality.subzone},

@@ -11,7 +11,7 @@ from xds_server.mesh.model import Rewrite, StringMatch, StringMatchKind
 
 def rewrite(value: Rewrite, match: StringMatch) -> dict[str, Any]:
     """The fields of a RouteAction."""
-    fields = {"host_rewrite_literal": value.host}
+    fields: dict[str, Any] = {"host_rewrite_literal": value.host or None}
     if value.regex:
         return {**fields, "regex_rewrite": _regex(value.regex, value.substitution)}
     if value.path is not None:

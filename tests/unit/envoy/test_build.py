@@ -105,3 +105,15 @@ def test_every_algorithm_is_known(algorithm: Algorithm) -> None:
     resources, bugs = build(View(backends=(backend("a", balanced(algorithm)),)), no_memo)
     assert bugs == ()
     assert list(resources.by_type[TYPES["cds"]]) == ["a"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_text_is_set_to_nothing(name: str) -> None:
+    """In a `oneof` an empty text is not the same as none: it may take effect."""
+    empty = [
+        field.full_name
+        for part in messages(message(ALL[name]))
+        for field, content in part.ListFields()
+        if content == "" and field.containing_oneof
+    ]
+    assert empty == []

@@ -56,7 +56,7 @@ CASES: dict[str, tuple[Listener, dict[str, Any]]] = {
     "a unix socket": (listening(chain(ALWAYS), address="/run/a"), {"address": {"pipe": {"path": "/run/a"}}}),
     "a chain that matches always matches nothing in particular": (
         listening(chain(ALWAYS)),
-        {"filterChains": [{"name": "c", "filterChainMatch": {}}]},
+        {"filterChains": [{"name": "c", "filterChainMatch": None}]},
     ),
     "server names are in lower case, and need the ClientHello": (
         listening(chain(SNI, tls=TLS)),
@@ -110,7 +110,7 @@ CASES: dict[str, tuple[Listener, dict[str, Any]]] = {
             "filterChains": [
                 {"filterChainMatch": {**DETECTED, "transportProtocol": "raw_buffer"}},
                 {"filterChainMatch": {"transportProtocol": "tls"}},
-                {"filterChainMatch": {"transportProtocol": None, "applicationProtocols": None}},
+                {"filterChainMatch": None},
                 {"filterChainMatch": {"transportProtocol": "raw_buffer", "applicationProtocols": None}},
             ],
         },

@@ -151,7 +151,11 @@ FORWARDS: dict[str, tuple[Forward, dict[str, Any]]] = {
     ),
     "by weight, but not to who gets nothing": (
         Forward((Destination("b", 20), Destination("c", 80), Destination("d", 0))),
-        {"weightedClusters": {"clusters": [{"name": "b", "weight": 20}, {"name": "c", "weight": 80}]}},
+        {
+            "weightedClusters": {
+                "clusters": [{"name": "b", "weight": 20, "hostRewriteLiteral": None}, {"name": "c", "weight": 80}]
+            }
+        },
     ),
     "to the only one that gets anything": (
         Forward((Destination("b", 100), Destination("c", 0))),
@@ -244,7 +248,11 @@ def test_a_route_forwards(case: str) -> None:
 
 REGEX_OF_ROOT = {"pattern": {"regex": r"^/a\.b/?"}, "substitution": "/"}
 REWRITES: dict[str, tuple[Match, Rewrite, dict[str, Any]]] = {
-    "text by text": (at(PREFIX, "/a"), Rewrite(prefix="/"), {"prefixRewrite": "/", "regexRewrite": None}),
+    "text by text": (
+        at(PREFIX, "/a"),
+        Rewrite(prefix="/"),
+        {"prefixRewrite": "/", "regexRewrite": None, "hostRewriteLiteral": None},
+    ),
     "segments by segments": (at(PATH_PREFIX, "/a"), Rewrite(prefix="/b/"), {"prefixRewrite": "/b"}),
     "segments by nothing": (
         at(PATH_PREFIX, "/a.b"),
