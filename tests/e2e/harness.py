@@ -19,7 +19,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-import json
 import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -40,7 +39,7 @@ PATIENCE = 40.0
 async def eventually(condition: Callable[[], Any], what: str = "", seconds: float = PATIENCE) -> Any:
     """What the condition (a function or coroutine function) gives once it is true. Raises AssertionError in the end.
 
-    An AssertionError of the condition itself counts as not yet, and is shown when time is up.
+    An AssertionError or OSError of the condition itself counts as not yet, and is shown when time is up.
     """
     deadline = asyncio.get_running_loop().time() + seconds
     reason: object = ""
@@ -49,7 +48,7 @@ async def eventually(condition: Callable[[], Any], what: str = "", seconds: floa
             result = condition()
             if result := await result if inspect.isawaitable(result) else result:
                 return result
-        except AssertionError as not_yet:
+        except (AssertionError, OSError) as not_yet:
             reason = not_yet
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"{what or inspect.getsource(condition).strip()} did not come true. {reason}")
@@ -61,6 +60,10 @@ async def answered(target: Target, status: int = 200) -> Reply:
     reply = await fetch(target)
     assert reply.status == status, f"{target.authority}{target.path}: {reply.status} {reply.error} {reply.body[:200]!r}"
     return reply
+
+
+def _content(reply: Reply) -> Any:
+    return reply.json() if reply.headers["content-type"] == "application/json" else reply.body.decode()
 
 
 class Lab:
@@ -137,18 +140,11 @@ class Lab:
 
     async def admin(self, path: str) -> Any:
         """What an admin endpoint of the server answers."""
-        reply = await answered(Target(self.server.admin_port, "127.0.0.1", path))
-        return json.loads(reply.body) if reply.headers["content-type"] == "application/json" else reply.body.decode()
+        return _content(await answered(Target(self.server.admin_port, "127.0.0.1", path)))
 
     async def ask_envoy(self, node_id: str, path: str) -> Any:
-        """What the admin interface of an Envoy answers, as JSON where it is JSON."""
-        reader, writer = await asyncio.open_unix_connection(str(self.directory / f"{node_id}.sock"))
-        try:
-            writer.write(f"GET {path} HTTP/1.0\r\nhost: envoy\r\n\r\n".encode())
-            body = (await reader.read()).partition(b"\r\n\r\n")[2]
-        finally:
-            writer.close()
-        return json.loads(body) if body.startswith((b"{", b"[")) else body.decode()
+        """What the admin interface of an Envoy answers."""
+        return _content(await answered(Target(0, "envoy", path, socket=str(self.directory / f"{node_id}.sock"))))
 
     async def accepted(self, node_id: str) -> None:
         """Waits until an Envoy has no update that it rejected and at least one that it took."""

@@ -31,7 +31,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where requests go. authority: the Host header, and the name in the certificate."""
+    """Where requests go: a port, or a unix socket. authority: the Host header, and the name in the certificate."""
 
     port: int
     authority: str
@@ -40,6 +40,7 @@ class Target(msgspec.Struct, frozen=True):
     tls: ssl.SSLContext | None = None
     headers: tuple[tuple[str, str], ...] = ()
     method: str = "GET"
+    socket: str = ""
 
 
 async def fetch(target: Target) -> Reply:
@@ -76,7 +77,10 @@ def _unchunked(body: bytes) -> bytes:
 async def exchange(target: Target, sent: bytes, until: bytes = b"") -> bytes:
     """What comes back on a new connection: until it ends with `until`, or up to the end."""
     name = target.authority.partition(":")[0] if target.tls else None
-    reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls, server_hostname=name)
+    if target.socket:
+        reader, writer = await asyncio.open_unix_connection(target.socket)
+    else:
+        reader, writer = await asyncio.open_connection(target.host, target.port, ssl=target.tls, server_hostname=name)
     try:
         writer.write(sent)
         await writer.drain()
