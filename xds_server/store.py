@@ -112,7 +112,7 @@ def _contents(batch: Batch, old: _Contents | None) -> _Contents:
     for ref, entry in former.items():
         if ref not in entries and _is_in(entry.source.file, batch.broken):
             entries[ref] = msgspec.structs.replace(entry, missing=True)
-    found.extend(diagnostic for raw in unknown.values() for diagnostic in decode(raw).diagnostics)
+    found.extend(_unknown(raw) for raw in unknown.values())
     if not entries and not any(problem.level is Level.ERROR for problem in found):
         found.append(diagnostic("XDS1009", None, source=batch.origin))
     return _Contents(batch.origin, entries, tuple(found))
@@ -140,8 +140,17 @@ def _entry(raw: Raw, former: Entry | None) -> Entry:
 
 
 def _duplicate(ref: ObjectRef, again: Source, first: Source) -> Diagnostic:
-    position = Position(again.file, again.start, 1) if again.file else None
-    return diagnostic("XDS1008", ref, position=position, first=first)
+    return diagnostic("XDS1008", ref, position=_position(again), first=first)
+
+
+def _unknown(raw: Raw) -> Diagnostic:
+    """Said once a kind, at the first object of it."""
+    position = _position(raw.source)
+    return diagnostic("XDS1006", raw.ref, position=position, kind=raw.ref.kind, api_version=raw.api_version)
+
+
+def _position(source: Source) -> Position | None:
+    return Position(source.file, source.start, 1) if source.file else None
 
 
 def _snapshot(contents: Iterable[_Contents], old: Snapshot) -> Snapshot:

@@ -113,7 +113,9 @@ class Explanation:
         if any(isinstance(option, inspect.CustomType) and option.cls is Ignored for option in options):
             return value
         if not any(_fits(value, option) for option in options):
-            return self._wrong(value, " or ".join(_words(option) for option in options), path, _advice(value, options))
+            return self._wrong(
+                value, " or ".join(_words(option) for option in options), path, self._advice(value, options)
+            )
         for option in options:
             problem = self._problem(value, option) if _fits(value, option) else ""
             if problem:
@@ -147,6 +149,15 @@ class Explanation:
     def _wrong(self, value: Any, expected: str, path: Path, suggestion: str = "") -> Any:
         self._say(path, f"{self._shown(value)} is not {expected}", suggestion)
         return value
+
+    def _advice(self, value: Any, options: list[inspect.Type]) -> str:
+        """How to write the value so that it has the type."""
+        types = tuple(type(option) for option in options)
+        if isinstance(value, str) and {inspect.IntType, inspect.FloatType} & {*types} and value.isdecimal():
+            return "write it without quotes"
+        if isinstance(value, bool | int | float) and inspect.StrType in types:
+            return "write it in quotes" if self._secret else f'write it in quotes, as in "{json.dumps(value)}"'
+        return ""
 
     def _say(self, path: Path, detail: str, suggestion: str = "") -> None:
         self.mistakes.append(Mistake(path, detail, suggestion))
@@ -202,15 +213,6 @@ def _range(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f" from {low:.15g} to {high:.15g}"
     return f" of at least {low:.15g}" if low is not None else ""
-
-
-def _advice(value: Any, options: list[inspect.Type]) -> str:
-    """How to write the value so that it has the type."""
-    if isinstance(value, str) and any(isinstance(option, inspect.IntType | inspect.FloatType) for option in options):
-        return f"write {value} without quotes" if value.isascii() and value.isdigit() else ""
-    if isinstance(value, bool | int | float) and any(isinstance(option, inspect.StrType) for option in options):
-        return f'write it in quotes, as in "{json.dumps(value)}"'
-    return ""
 
 
 def _alike(text: Any, known: Mapping[str, object] | tuple[Any, ...]) -> str:

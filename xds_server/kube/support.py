@@ -25,7 +25,7 @@ class Unsupported(msgspec.Struct, frozen=True):
 _NONE = Unsupported()
 _FILES = Unsupported("name a Secret with credentialName")
 
-_TRAFFIC_POLICY = {
+_POLICY = {
     "loadBalancer.localityLbSetting": _NONE,
     "loadBalancer.zoneAwareLbSetting": _NONE,
     "connectionPool.http.http2KeepAlive": _NONE,
@@ -34,16 +34,14 @@ _TRAFFIC_POLICY = {
     "tls.privateKey": _FILES,
     "tls.caCertificates": _FILES,
     "tls.caCrl": _NONE,
+}
+_WHOLE_POLICY = {
+    **_POLICY,
+    **{f"portLevelSettings[].{field}": entry for field, entry in _POLICY.items()},
     "tunnel": _NONE,
     "proxyProtocol": _NONE,
     "retryBudget.budgetInterval": _NONE,
 }
-_TRAFFIC_POLICIES = (
-    "spec.trafficPolicy",
-    "spec.trafficPolicy.portLevelSettings[]",
-    "spec.subsets[].trafficPolicy",
-    "spec.subsets[].trafficPolicy.portLevelSettings[]",
-)
 
 UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
     ("", "Service"): {
@@ -71,7 +69,8 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
     },
     ("networking.istio.io", "DestinationRule"): {
         "spec.workloadSelector": _NONE,
-        **{f"{place}.{field}": entry for place in _TRAFFIC_POLICIES for field, entry in _TRAFFIC_POLICY.items()},
+        **{f"spec.trafficPolicy.{field}": entry for field, entry in _WHOLE_POLICY.items()},
+        **{f"spec.subsets[].trafficPolicy.{field}": entry for field, entry in _WHOLE_POLICY.items()},
     },
     ("networking.istio.io", "ServiceEntry"): {
         "spec.endpoints[].network": _NONE,

@@ -149,7 +149,7 @@ def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
         directory = pending.pop()
         try:
             status = os.stat(directory)
-            entries = sorted(os.scandir(directory), key=lambda entry: entry.name, reverse=True)
+            entries = list(os.scandir(directory))
         except OSError as error:
             names.append((directory, error))
             continue

@@ -38,13 +38,14 @@ _UNSET: Any = object()
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """index: the character of the document. first: for a key that appears twice, where it was before."""
+    """index: the character of the document. key: one that appears twice in a mapping. first: where that key was
+    before, or where what is broken begins."""
 
     index: int
     detail: str
     suggestion: str = ""
     key: str | None = None
-    first: int = 0
+    first: int | None = None
 
 
 class Tree(msgspec.Struct, frozen=True):
@@ -158,7 +159,7 @@ class _Builder:
             self._problem(event, str(error), "write it in quotes if a string is meant")
             return text
         if not isinstance(value, _TYPES[tag]) or (isinstance(value, bool) and bool not in _TYPES[tag]):
-            self._problem(event, f"{text!r} is no {tag.replace(_TAG, '!!')}")
+            self._problem(event, f"the value is no {tag.replace(_TAG, '!!')}")
         return value
 
     def _key(self, event: Any) -> None:
@@ -264,4 +265,15 @@ def syntax_problem(error: yaml.YAMLError, text: str) -> Problem:
         return Problem(index, f"a value cannot start with {character!r}", "write it in quotes")
     if problem == "mapping values are not allowed in this context":
         return Problem(index, "a second ': ' in one line, or a wrong indentation", "indent it, or write it in quotes")
+    begin = getattr(error, "context_mark", None)
+    if context in _OPEN and begin is not None:
+        return Problem(index, f"{_OPEN[context]} is not closed, or a comma is missing", first=begin.index)
     return Problem(index, f"{problem} {context}" if context else problem)
+
+
+_OPEN = {
+    "while parsing a flow mapping": "the mapping in {}",
+    "while parsing a flow sequence": "the list in []",
+    "while parsing a flow node": "a list in [] or a mapping in {}",
+    "while scanning a quoted scalar": "the quoted text",
+}

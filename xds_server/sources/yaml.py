@@ -166,11 +166,14 @@ def _position(index: int, source: Source) -> Position:
 
 
 def _diagnostic(problem: Problem, source: Source, ref: ObjectRef | None) -> Diagnostic:
-    position = _position(problem.index, source)
-    if problem.key is None:
-        return diagnostic("XDS1001", ref, position=position, detail=problem.detail, suggestion=problem.suggestion)
-    first = _position(problem.first, source)
-    return diagnostic("XDS1003", ref, position=position, key=problem.key, first=f"{first.line}:{first.column}")
+    position, first = _position(problem.index, source), ""
+    if problem.first is not None:
+        place = _position(problem.first, source)
+        first = f"{place.line}:{place.column}"
+    if problem.key is not None:
+        return diagnostic("XDS1003", ref, position=position, key=problem.key, first=first or "the same place")
+    detail = f"{problem.detail}; it begins at {first}" if first else problem.detail
+    return diagnostic("XDS1001", ref, position=position, detail=detail, suggestion=problem.suggestion)
 
 
 def _unidentified(root: Path, reason: Unidentified, source: Source) -> Diagnostic:
