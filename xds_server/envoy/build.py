@@ -7,6 +7,7 @@ from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.envoy.clusters import cluster
 from xds_server.envoy.endpoints import load_assignment
 from xds_server.envoy.listeners import api_listener, listener
+from xds_server.envoy.name_tables import name_table
 from xds_server.envoy.resource import Resource, Resources, keyed
 from xds_server.envoy.routes import route_configuration
 from xds_server.envoy.secrets import secret
@@ -22,6 +23,7 @@ def build(view: View, memo: Memo) -> tuple[Resources, tuple[Diagnostic, ...]]:
         *(attempt(memo, _ref(value.origins), load_assignment, value) for value in view.endpoints),
         *(attempt(memo, _ref(value.origins), listener, value) for value in view.listeners),
         *(attempt(memo, _ref(value.origins), api_listener, value) for value in view.api_listeners),
+        *(attempt(memo, _ref(value.origins), name_table, value) for value in view.name_tables),
         *(attempt(memo, value.origin.ref, secret, value) for value in view.secrets),
     ]
     for table in view.route_tables:

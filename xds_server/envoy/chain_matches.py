@@ -37,7 +37,8 @@ def chain_matches(match: ChainMatch, both: bool) -> list[dict[str, Any] | None]:
 
 def _match(match: ChainMatch, transport: str) -> dict[str, Any] | None:
     names = [name.lower() for name in match.server_names]
-    fields = {
+    fields: dict[str, Any] = {
+        "destination_port": {"value": match.port} if match.port else None,
         "prefix_ranges": [_range(destination) for destination in match.destinations],
         "server_names": [] if "*" in names else names,
         "transport_protocol": transport,

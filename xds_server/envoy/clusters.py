@@ -36,6 +36,7 @@ def cluster(backend: Backend) -> Resource:
         connect_timeout=duration(connections.connect_timeout),
         circuit_breakers={"thresholds": [_limits(connections, policy.retry_budget)]},
         upstream_connection_options=_keepalive(connections.keepalive),
+        upstream_bind_config=_bind(backend.source_address),
         outlier_detection=_outlier_detection(policy.outlier),
         common_lb_config=_panic_threshold(policy.outlier),
         typed_extension_protocol_options=http_options(backend),
@@ -65,10 +66,12 @@ def _discovery(backend: Backend) -> dict[str, Any]:
     balancing = load_balancing(backend.policy.load_balancing)
     if kind is Discovery.ENDPOINTS:
         return {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}, **balancing}
+    known = {"load_assignment": {"cluster_name": backend.name, "endpoints": localities(backend.fixed)}, **balancing}
+    if kind is Discovery.FIXED:
+        return {"type": "STATIC", **known}
     return {
         "cluster_type": {"name": "envoy.clusters.dns", "typed_config": packed(_dns(kind))},
-        "load_assignment": {"cluster_name": backend.name, "endpoints": localities(backend.dns)},
-        **balancing,
+        **known,
     }
 
 
@@ -111,6 +114,10 @@ def _keepalive(keepalive: Keepalive | None) -> dict[str, Any] | None:
             "keepalive_interval": whole_seconds(keepalive.interval),
         }
     }
+
+
+def _bind(source_address: str) -> dict[str, Any] | None:
+    return {"source_address": {"address": source_address, "port_value": 0}} if source_address else None
 
 
 def _outlier_detection(outlier: Outlier | None) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
+from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
 from xds_server.envoy import tls
@@ -27,7 +28,10 @@ def listener(value: Listener) -> Resource:
         name=value.name,
         address=address(value.address, value.port),
         traffic_direction=_DIRECTIONS[value.direction],
-        listener_filters=[*([_TLS_INSPECTOR] if inspects else []), *([_HTTP_INSPECTOR] if detects else [])],
+        bind_to_port=None if value.binds else {"value": False},
+        use_original_dst={"value": True} if value.hands_on else None,
+        transparent={"value": True} if value.transparent else None,
+        listener_filters=list(_listener_filters(value, inspects, detects)),
         # A client that says nothing until the server has spoken is waited for, as in Istio: after a time-out it
         # would be taken for TCP, and so would an HTTP connection that was opened early and is still idle.
         listener_filters_timeout={"seconds": 0} if detects else None,
@@ -51,6 +55,28 @@ def api_listener(value: ApiListener) -> Resource:
     return sealed(LISTENER, value.name, message, value.origins, [(ROUTE, value.route_table)])
 
 
+def _listener_filters(value: Listener, inspects: bool, detects: bool) -> Iterator[dict[str, Any]]:
+    if value.captures:
+        yield _ORIGINAL_DESTINATION
+    silent = _ports(value.silent_ports)
+    if inspects:
+        yield {**_TLS_INSPECTOR, **silent}
+    if detects:
+        yield {**_HTTP_INSPECTOR, **silent}
+
+
+def _ports(numbers: tuple[int, ...]) -> dict[str, Any]:
+    """The destination ports for which a filter is passed over. Two rules are the least that `or_match` takes."""
+    rules: list[dict[str, Any]] = [{"destination_port_range": {"start": n, "end": n + 1}} for n in numbers]
+    if not rules:
+        return {}
+    return {"filter_disabled": rules[0] if len(rules) == 1 else {"or_match": {"rules": rules}}}
+
+
+_ORIGINAL_DESTINATION = {
+    "name": "envoy.filters.listener.original_dst",
+    "typed_config": packed(original_dst_pb2.OriginalDst()),
+}
 _TLS_INSPECTOR = {
     "name": "envoy.filters.listener.tls_inspector",
     "typed_config": packed(tls_inspector_pb2.TlsInspector()),

@@ -61,7 +61,7 @@ def backend(ref: BackendRef, dns: ServiceEndpoints) -> tuple[Backend, tuple[Diag
         origins=tuple(origin for origin in (service.origin, subset_origin, policy_origin) if origin is not None),
         subset=subset,
         external=service.external,
-        dns=_with_labels(dns, port.number, labels) if discovery in _DNS else (),
+        fixed=_with_labels(dns, port.number, labels) if discovery in _DNS else (),
     )
     return result, tuple(notes)
 

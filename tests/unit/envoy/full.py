@@ -36,6 +36,7 @@ from xds_server.mesh.model import (
     Locality,
     Match,
     Mirror,
+    NameTable,
     Outlier,
     Protocol,
     QueryMatch,
@@ -92,7 +93,8 @@ def backend(
     policy: BackendPolicy = DEFAULT,
     protocol: Protocol = Protocol.HTTP,
     discovery: Discovery = Discovery.ENDPOINTS,
-    dns: tuple[Endpoint, ...] = (),
+    fixed: tuple[Endpoint, ...] = (),
+    source_address: str = "",
     subset: str = "",
     external: bool = False,
 ) -> Backend:
@@ -105,7 +107,8 @@ def backend(
         origins=(ORIGIN, *MORE),
         subset=subset,
         external=external,
-        dns=dns,
+        fixed=fixed,
+        source_address=source_address,
     )
 
 
@@ -147,8 +150,9 @@ BACKENDS = (
     backend("maglev", balanced(Algorithm.MAGLEV, 65537)),
     backend("passthrough", balanced(Algorithm.PASSTHROUGH)),
     backend("original", discovery=Discovery.ORIGINAL_DESTINATION),
-    backend("dns", protocol=Protocol.TCP, discovery=Discovery.DNS, dns=DNS_ENDPOINTS),
-    backend("dns-round-robin", discovery=Discovery.DNS_ROUND_ROBIN, dns=DNS_ENDPOINTS[:1]),
+    backend("dns", protocol=Protocol.TCP, discovery=Discovery.DNS, fixed=DNS_ENDPOINTS),
+    backend("dns-round-robin", discovery=Discovery.DNS_ROUND_ROBIN, fixed=DNS_ENDPOINTS[:1]),
+    backend("inbound", discovery=Discovery.FIXED, fixed=(Endpoint("127.0.0.1", 8080),), source_address="127.0.0.6"),
     backend("nowhere"),
 )
 
@@ -238,6 +242,7 @@ ROUTE_TABLES = (
         ),
         MORE,
     ),
+    RouteTable("http_proxy", (), MORE, ports_in_domains=True),
     RouteTable("grpc", (VirtualHost("grpc", ("*",), (route("all", Match(), forward("idle")),)),), MORE),
 )
 
@@ -294,6 +299,42 @@ LISTENERS = (
         default_chain=chain("closed", Tcp((), "closed")),
     ),
     Listener(
+        name="virtualInbound",
+        address="0.0.0.0",
+        port=20006,
+        direction=Direction.INBOUND,
+        chains=(
+            chain("http", Http("http.8080", "inbound"), port=8080, detected_http=True),
+            chain("mysql", TCP, port=3306),
+            chain("smtp", TCP, port=25),
+        ),
+        origins=MORE,
+        captures=True,
+        transparent=True,
+        silent_ports=(25, 3306),
+    ),
+    Listener(
+        name="virtualOutbound",
+        address="0.0.0.0",
+        port=20001,
+        direction=Direction.OUTBOUND,
+        chains=(chain("blackhole", Tcp((), "blackhole"), port=20001),),
+        origins=MORE,
+        default_chain=chain("passthrough", TCP),
+        captures=True,
+        hands_on=True,
+        silent_ports=(25,),
+    ),
+    Listener(
+        name="10.0.0.1_80",
+        address="10.0.0.1",
+        port=80,
+        direction=Direction.OUTBOUND,
+        chains=(chain("tcp", TCP),),
+        origins=MORE,
+        binds=False,
+    ),
+    Listener(
         name="socket",
         address="/run/listener.sock",
         port=0,
@@ -309,6 +350,9 @@ def full_view(certificate: bytes = b"certificate", key: bytes = b"key", authorit
     return View(
         listeners=LISTENERS,
         api_listeners=(ApiListener("web.example.com:80", "grpc", MORE),),
+        name_tables=(
+            NameTable("dns", "127.0.0.1", 20053, (("a.example.com", ("10.0.0.1", "10.0.0.2")), ("b", ("::1",))), MORE),
+        ),
         route_tables=ROUTE_TABLES,
         backends=BACKENDS,
         endpoints=ENDPOINTS,

@@ -71,7 +71,7 @@ CASES: dict[str, tuple[Backend, dict[str, Any]]] = {
         },
     ),
     "names are resolved by the DNS extension, with Istio's figures": (
-        backend("a", discovery=Discovery.DNS, dns=DNS_ENDPOINTS[:1]),
+        backend("a", discovery=Discovery.DNS, fixed=DNS_ENDPOINTS[:1]),
         {
             "type": None,
             "clusterType": {
@@ -99,7 +99,7 @@ CASES: dict[str, tuple[Backend, dict[str, Any]]] = {
         },
     ),
     "round-robin DNS is one endpoint with all its addresses": (
-        backend("a", discovery=Discovery.DNS_ROUND_ROBIN, dns=DNS_ENDPOINTS[:1]),
+        backend("a", discovery=Discovery.DNS_ROUND_ROBIN, fixed=DNS_ENDPOINTS[:1]),
         {"clusterType": {"typedConfig": {"allAddressesInSingleEndpoint": True}}},
     ),
     "the original destination leaves nothing to balance": (
@@ -238,7 +238,7 @@ def test_a_backend_becomes_a_cluster(case: str) -> None:
 
 REFERENCES = {
     "its endpoints": (backend("a"), {(ENDPOINT, "a")}),
-    "no endpoints, when it resolves names": (backend("a", discovery=Discovery.DNS, dns=DNS_ENDPOINTS), set()),
+    "no endpoints, when it resolves names": (backend("a", discovery=Discovery.DNS, fixed=DNS_ENDPOINTS), set()),
     "its certificate and its authorities": (
         backend("a", BackendPolicy(tls=ClientTLS(certificate="me", trust="them"))),
         {(ENDPOINT, "a"), (SECRET, "me"), (SECRET, "them")},

@@ -113,8 +113,9 @@ class BackendPolicy(msgspec.Struct, frozen=True, gc=False):
 
 class Backend(Value, frozen=True, eq=False, gc=False):
     """Where requests can go: one port of a service, or one subset of it. `name` is the cluster's.
-    dns: the names to resolve, with `Discovery.DNS` and `DNS_ROUND_ROBIN`; else the endpoints come apart,
-    as `BackendEndpoints`, so that a change of them does not touch the backend."""
+    fixed: the names to resolve, with `Discovery.DNS` and `DNS_ROUND_ROBIN`, or the addresses, with `FIXED`;
+    else the endpoints come apart, as `BackendEndpoints`, so that a change of them does not touch the backend.
+    source_address: the proxy's own end of its connections to the backend."""
 
     name: str
     host: str
@@ -124,7 +125,8 @@ class Backend(Value, frozen=True, eq=False, gc=False):
     origins: tuple[Origin, ...]
     subset: str = ""
     external: bool = False
-    dns: tuple[Endpoint, ...] = ()
+    fixed: tuple[Endpoint, ...] = ()
+    source_address: str = ""
 
 
 class BackendEndpoints(Value, frozen=True, eq=False, gc=False):

@@ -58,12 +58,14 @@ class Tcp(msgspec.Struct, frozen=True, gc=False):
 
 
 class ChainMatch(msgspec.Struct, frozen=True, gc=False):
-    """All of it must hold; empty: always. detected_http: the first bytes are those of HTTP."""
+    """All of it must hold; empty: always. port: the one that the client wanted to reach, 0 for any.
+    detected_http: the first bytes are those of HTTP."""
 
     server_names: tuple[str, ...] = ()
     destinations: tuple[str, ...] = ()
     detected_http: bool = False
     tls: bool = False
+    port: int = 0
 
 
 class Chain(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +77,14 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
 
 
 class Listener(Value, frozen=True, eq=False, gc=False):
-    """address: an IP or a unix socket path (then port is 0). default_chain: when no chain matches."""
+    """address: an IP or a unix socket path (then port is 0). default_chain: when no chain matches.
+
+    binds: it opens the port; else it only takes what a listener with `hands_on` gives it.
+    captures: connections come to it by redirection, so where they wanted to go must be found out first.
+    transparent: the redirection is TPROXY, which keeps the client's address.
+    hands_on: to the listener of the address that the client wanted to reach, if there is one.
+    silent_ports: on these the server may speak first, so the client's first bytes are not waited for.
+    """
 
     name: str
     address: str
@@ -84,6 +93,21 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     chains: tuple[Chain, ...]
     origins: tuple[Origin, ...]
     default_chain: Chain | None = None
+    binds: bool = True
+    captures: bool = False
+    transparent: bool = False
+    hands_on: bool = False
+    silent_ports: tuple[int, ...] = ()
+
+
+class NameTable(Value, frozen=True, eq=False, gc=False):
+    """A DNS server in the proxy, over UDP. hosts: name -> its addresses; other names are asked for elsewhere."""
+
+    name: str
+    address: str
+    port: int
+    hosts: tuple[tuple[str, tuple[str, ...]], ...]
+    origins: tuple[Origin, ...]
 
 
 class ApiListener(Value, frozen=True, eq=False, gc=False):

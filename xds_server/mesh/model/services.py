@@ -37,6 +37,7 @@ class Discovery(enum.Enum):
     DNS = "dns"  # it resolves every name, and balances over all the addresses
     DNS_ROUND_ROBIN = "dns_round_robin"  # it resolves one name, and connects to the newest address
     ORIGINAL_DESTINATION = "original_destination"  # it connects to where the client wanted to go
+    FIXED = "fixed"  # the addresses are part of the backend
 
 
 class Health(enum.StrEnum):
