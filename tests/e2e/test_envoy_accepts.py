@@ -3,146 +3,43 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import ssl
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any, TypeVar
 
 import pytest
 import trustme
 
-from tests.e2e.harness import Lab, eventually
+from tests.e2e.harness import Lab
+from tests.e2e.static_envoy import backend, endpoints, fetched, listening, route, served, table, through, to
 from tests.envoy_config import static_bootstrap, validate
-from tests.unit.envoy.full import EXACT, MORE, ORIGIN, PATH_PREFIX, PREFIX, PRESENT, REGEX, at, full_view, string
-from xds_server.demo.client import Reply, Target, exchange, fetch
+from tests.unit.envoy.full import EXACT, PATH_PREFIX, PREFIX, PRESENT, REGEX, at, full_view, string
+from xds_server.demo.client import Target, exchange, fetch
 from xds_server.demo.ports import free_port
-from xds_server.demo.processes import child, find_envoy
-from xds_server.demo.system import Workload
 from xds_server.envoy.build import build
 from xds_server.memo import no_memo
 from xds_server.mesh.model import (
-    Backend,
-    BackendEndpoints,
-    BackendPolicy,
-    Certificate,
     Chain,
     ChainMatch,
-    ClientCertificate,
-    ClientTLS,
     Cors,
     Destination,
-    Direction,
-    Discovery,
-    Endpoint,
     Fault,
-    Forward,
     HeaderEdits,
     HeaderMatch,
     Http,
-    Listener,
     Match,
-    Protocol,
     Redirect,
     Respond,
     Rewrite,
-    Route,
-    RouteTable,
-    ServerTLS,
-    ServicePort,
     Tcp,
-    Trust,
     View,
-    VirtualHost,
 )
-
-AUTHORITY = trustme.CA()
-SERVER = AUTHORITY.issue_cert("web.example.com")
-CLIENT = AUTHORITY.issue_cert("client.example.com")
-POLICY = BackendPolicy()
-Key = TypeVar("Key")
-
-
-def pem(name: str, certificate: trustme.LeafCert) -> Certificate:
-    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
-    return Certificate(name, chain, certificate.private_key_pem.bytes(), ORIGIN)
-
-
-SECRETS = (
-    pem("server", SERVER),
-    pem("client", CLIENT),
-    Trust("authority", AUTHORITY.cert_pem.bytes(), ORIGIN),
-)
-
-
-@contextlib.asynccontextmanager
-async def served(lab: Lab, view: View) -> AsyncIterator[None]:
-    """An Envoy that has this view, once all its listeners take connections."""
-    resources, bugs = build(view, no_memo)
-    assert bugs == ()
-    config = lab.directory / "static.json"
-    config.write_text(json.dumps(static_bootstrap(resources)))
-    command: list[str | Path] = [find_envoy(), "-c", config, "--concurrency", "1", "--disable-hot-restart"]
-    async with child([*command, "-l", "warn"], lab.directory / "static.log") as envoy:
-
-        async def listens() -> bool:
-            envoy.check()
-            for listener in view.listeners:
-                with contextlib.suppress(OSError):
-                    _, writer = await asyncio.open_connection(listener.address, listener.port)
-                    writer.close()
-                    continue
-                return False
-            return True
-
-        await eventually(listens)
-        yield
-
-
-def listening(port: int, *chains: Chain) -> Listener:
-    return Listener(f"l{port}", "127.0.0.1", port, Direction.OUTBOUND, chains, MORE)
-
-
-def http(port: int, tls: ServerTLS | None = None) -> Listener:
-    return listening(port, Chain("http", ChainMatch(), Http("t", "http"), tls))
-
-
-def table(*routes: Route) -> tuple[RouteTable, ...]:
-    return (RouteTable("t", (VirtualHost("v", ("*",), routes),), MORE),)
-
-
-def route(match: Match, action: Forward | Redirect | Respond, **more: Any) -> Route:
-    return Route("r", match, action, ORIGIN, **more)
-
-
-def to(name: str, rewrite: Rewrite | None = None) -> Forward:
-    return Forward((Destination(name),), rewrite=rewrite)
-
-
-def backend(name: str, policy: BackendPolicy = POLICY) -> Backend:
-    return Backend(name, name, ServicePort(80, "http", Protocol.HTTP), policy, Discovery.ENDPOINTS, MORE)
-
-
-def endpoints(name: str, port: int) -> BackendEndpoints:
-    return BackendEndpoints(name, (Endpoint("127.0.0.1", port),), MORE)
-
-
-def through(port: int, routes: tuple[RouteTable, ...], upstream: Workload) -> View:
-    return View((http(port),), (), routes, (backend("web"),), (endpoints("web", upstream.port),))
-
-
-async def fetched(targets: dict[Key, Target]) -> dict[Key, Reply]:
-    """The replies of all targets, asked for at once."""
-    replies = await asyncio.gather(*map(fetch, targets.values()))
-    return dict(zip(targets, replies, strict=True))
 
 
 async def test_a_view_that_uses_every_field(lab: Lab) -> None:
-    server, authorities = SECRETS[0], SECRETS[2]
-    assert isinstance(server, Certificate)
-    assert isinstance(authorities, Trust)
-    resources, bugs = build(full_view(server.chain, server.key, authorities.authorities), no_memo)
+    authority = trustme.CA()
+    leaf = authority.issue_cert("web.example.com")
+    chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+    view = full_view(chain, leaf.private_key_pem.bytes(), authority.cert_pem.bytes())
+    resources, bugs = build(view, no_memo)
     assert bugs == ()
     await asyncio.to_thread(validate, static_bootstrap(resources))
 
@@ -288,11 +185,10 @@ async def test_http_is_detected_and_everything_else_passes_untouched(lab: Lab, b
         Chain("tls", ChainMatch(server_names=("known.com",)), Tcp((), "closed")),
     ]
     view = View(
-        (listening(port, *chains[: 3 if beside_tls else 2]),),
-        (),
-        table(route(Match(), Respond(200, b"http"))),
-        (backend("echo"),),
-        (endpoints("echo", echo.port),),
+        listeners=(listening(port, *chains[: 3 if beside_tls else 2]),),
+        route_tables=table(route(Match(), Respond(200, b"http"))),
+        backends=(backend("echo"),),
+        endpoints=(endpoints("echo", echo.port),),
     )
     target, hello, known = Target(port, "a.com"), client_hello("unknown.com"), client_hello("known.com")
     async with served(lab, view):
@@ -301,92 +197,3 @@ async def test_http_is_detected_and_everything_else_passes_untouched(lab: Lab, b
         assert await exchange(target, hello, until=hello) == hello
         if beside_tls:
             assert await closed(target, known)
-
-
-@contextlib.asynccontextmanager
-async def tls_upstream() -> AsyncIterator[int]:
-    """A server with the certificate of web.example.com, which asks for a client's certificate if there is one."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    SERVER.configure_cert(context)
-    AUTHORITY.configure_trust(context)
-    context.verify_mode = ssl.CERT_OPTIONAL
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            subject = (writer.get_extra_info("peercert") or {}).get("subjectAltName", (("", ""),))
-            name = subject[0][1].encode()
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s" % (len(name), name))
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
-NAMED = ("web.example.com",)
-ORIGINATION: dict[str, tuple[ClientTLS, str, str]] = {
-    "sni": (ClientTLS("web.example.com", trust="authority"), "a.com", "200 "),
-    "wrong-sni": (ClientTLS("other.example.com", trust="authority"), "web.example.com", "503"),
-    "name": (ClientTLS("x.com", trust="authority", subject_alt_names=NAMED), "a.com", "200 "),
-    "wrong-name": (ClientTLS("web.example.com", trust="authority", subject_alt_names=("x.com",)), "a.com", "503"),
-    "host": (ClientTLS(trust="authority"), "web.example.com", "200 "),
-    "wrong-host": (ClientTLS(trust="authority"), "a.com", "503"),
-    "system": (ClientTLS("web.example.com"), "a.com", "503"),
-    "unverified": (ClientTLS("x.com", verify=False), "a.com", "200 "),
-    "mutual": (ClientTLS("web.example.com", "client", "authority"), "a.com", "200 client.example.com"),
-}
-
-
-async def test_only_the_right_server_is_trusted(lab: Lab) -> None:
-    port = free_port()
-    routes = table(*(route(at(EXACT, f"/{name}"), to(name)) for name in ORIGINATION))
-    backends = tuple(backend(name, BackendPolicy(tls=tls)) for name, (tls, _, _) in ORIGINATION.items())
-    async with tls_upstream() as upstream:
-        reached = tuple(endpoints(name, upstream) for name in ORIGINATION)
-        async with served(lab, View((http(port),), (), routes, backends, reached, SECRETS)):
-            replies = await fetched(
-                {name: Target(port, host, f"/{name}") for name, (_, host, _) in ORIGINATION.items()}
-            )
-    seen = {name: f"200 {reply.body.decode()}" if reply.ok else str(reply.status) for name, reply in replies.items()}
-    assert seen == {name: expected for name, (_, _, expected) in ORIGINATION.items()}
-
-
-def client_context(certificate: trustme.LeafCert | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    AUTHORITY.configure_trust(context)
-    if certificate:
-        certificate.configure_cert(context)
-    return context
-
-
-REQUIRED, OPTIONAL = ClientCertificate.REQUIRED, ClientCertificate.OPTIONAL
-STRANGER = trustme.CA().issue_cert("client.example.com")
-TERMINATION: dict[str, tuple[ServerTLS, dict[str, bool]]] = {
-    "nobody is asked": (ServerTLS(("server",)), {"none": True, "client": True, "stranger": True}),
-    "everybody is asked": (
-        ServerTLS(("server",), "authority", REQUIRED),
-        {"none": False, "client": True, "stranger": False},
-    ),
-    "who shows a certificate is checked": (
-        ServerTLS(("server",), "authority", OPTIONAL),
-        {"none": True, "client": True, "stranger": False},
-    ),
-    "only a certain name comes in": (
-        ServerTLS(("server",), "authority", REQUIRED, subject_alt_names=("other.example.com",)),
-        {"none": False, "client": False},
-    ),
-}
-
-
-@pytest.mark.parametrize("case", TERMINATION)
-async def test_only_the_right_clients_come_in(lab: Lab, case: str) -> None:
-    tls, expected = TERMINATION[case]
-    port, certificates = free_port(), {"none": None, "client": CLIENT, "stranger": STRANGER}
-    view = View((http(port, tls),), (), table(route(Match(), Respond(200))), secrets=SECRETS)
-
-    targets = {who: Target(port, "web.example.com", tls=client_context(certificates[who])) for who in expected}
-    async with served(lab, view):
-        replies = await fetched(targets)
-    assert {who: reply.ok for who, reply in replies.items()} == expected
