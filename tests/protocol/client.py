@@ -13,6 +13,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
     DiscoveryResponse,
 )
 from google.rpc.status_pb2 import Status
+
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources, keyed
 from xds_server.xds.delta import DELTA
 from xds_server.xds.session import Published, Session, Verdict
@@ -51,7 +52,7 @@ def secret(name: str, content: str = "1") -> Resource:
 
 @dataclass
 class Got:
-    """One response, as the client sees it. contents: name -> what `resource` was given, for a body in the test's form."""
+    """One response, as the client sees it. contents: name -> the content that `resource` was given."""
 
     type_url: str
     nonce: str

@@ -39,6 +39,7 @@ def _read(raw: bytes) -> Request:
 
 def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
     before = watch.subscription
+    watch.insisted = before.names.intersection(request.names) if before else frozenset()
     if before is not None and not request.names and not request.unsubscribe:
         return
     step = subscription.delta(before, request.type_url, request.names, request.unsubscribe)

@@ -17,7 +17,7 @@ from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resour
 from xds_server.xds.order import PHASES, SENDING, Offer, Phase
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
-from xds_server.xds.substitute import Accepted, substitute
+from xds_server.xds.substitute import Accepted, stripped, substitute
 from xds_server.xds.table import (
     EMPTY_TABLE,
     NOTHING,
@@ -117,6 +117,7 @@ class Session:
         self._views: dict[str, Table] = {}
         self._phase = _LAST
         self._refused = _NONE
+        self._exempt = _NONE
         self._resuming = False
         self._serial = 0
         self.deadline: float | None = None
@@ -140,6 +141,7 @@ class Session:
             watch = self._watches[type_url] = Watch()
         verdict = self._judge(watch, request, now)
         self._variant.subscribe(watch, request, self._shared)
+        self._insist(type_url, watch.insisted)
         return verdict
 
     def publish(self, published: Published) -> None:
@@ -149,6 +151,7 @@ class Session:
         self._published = published
         offered = published.tables.by_type
         self._refused = frozenset(r for r in self._refused if offered[r.type_url].rows.get(r.name) is r)
+        self._exempt &= published.refused
         self._retarget()
 
     def next(self, now: float) -> Response | None:
@@ -200,13 +203,23 @@ class Session:
         if withheld:
             own = tuple((type_url, watch.accepted) for type_url, watch in sorted(self._watches.items()))
             target = self._shared(substitute, target, withheld, own + self._published.accepted)
+            for type_url, view in self._views.items():
+                self._views[type_url] = self._shared(stripped, view, withheld)
         if target is not self._target or force:
             self._target = target
             self._phase = 0
             self._offer(PHASES[0])
 
+    def _insist(self, type_url: str, names: frozenset[str]) -> None:
+        """A name that is subscribed again must be sent again, even if it was refused before."""
+        again = frozenset(r for r in self._withheld() if r.type_url == type_url and r.name in names)
+        if again:
+            self._refused -= again
+            self._exempt |= again
+            self._retarget()
+
     def _withheld(self) -> frozenset[Resource]:
-        withheld = self._published.refused | self._refused
+        withheld = (self._published.refused - self._exempt) | self._refused
         for watch in self._watches.values():
             for group in watch.trials:
                 withheld = withheld | frozenset(group)
@@ -283,6 +296,7 @@ class Session:
             sent = watch.in_flight[nonce]
             culprits = watch.refuse(nonce, message, self._withheld(), self._shared, now)
             self._refused = self._refused.union(culprits)
+            self._exempt = self._exempt.difference(culprits)
             self._retarget()
             return Verdict(meaning, type_url, sent.change, culprits, message, now - sent.at)
         return Verdict(meaning, type_url)

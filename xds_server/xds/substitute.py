@@ -28,6 +28,13 @@ def substitute(tables: Tables, withheld: frozenset[Resource], accepted: Accepted
     return Tables({type_url: _table(table, rows[type_url]) for type_url, table in tables.by_type.items()})
 
 
+def stripped(table: Table, withheld: frozenset[Resource]) -> Table:
+    """`table` without the withheld resources."""
+    if not any(table.rows.get(resource.name) is resource for resource in withheld):
+        return table
+    return Table({name: resource for name, resource in table.rows.items() if resource not in withheld})
+
+
 def _restore(
     rows: dict[str, dict[str, Resource]], type_url: str, name: str, withheld: frozenset[Resource], accepted: Accepted
 ) -> list[Resource]:

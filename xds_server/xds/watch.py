@@ -28,12 +28,13 @@ class Watch:
     due: something may have to be sent. answered: at least one response was.
     trials: groups of resources that are withheld until their turn to be sent alone, see `xds.isolate`.
     error: why the last response was refused, "" if it was not. since: when `error` or `version` came, in seconds.
+    insisted: names that the last request subscribed to although they were subscribed already.
     version: of the last accepted response; sent_version: of the last one sent; resumed_version: what the client said
         that it has when the stream began.
     """
 
     __slots__ = (
-        "accepted", "answered", "due", "error", "held", "in_flight", "last_nonce", "resumed_version",
+        "accepted", "answered", "due", "error", "held", "in_flight", "insisted", "last_nonce", "resumed_version",
         "sent_version", "since", "subscription", "trials", "version",
     )  # fmt: skip
 
@@ -51,6 +52,7 @@ class Watch:
         self.version = ""
         self.sent_version = ""
         self.resumed_version = ""
+        self.insisted: frozenset[str] = frozenset()
 
     @property
     def wants(self) -> Subscription:
