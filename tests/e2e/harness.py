@@ -87,8 +87,8 @@ class Lab:
         (self.config / name).unlink()
 
     def place_articles(self) -> System:
-        """Writes the articles' system into the config, on free addresses and ports."""
-        return place(self.config)
+        """Writes the articles' system into the config, on addresses and ports of its own."""
+        return place(self.config, moved=True)
 
     async def serve(self, *options: str) -> Server:
         """Starts the server, always on the same port, so that Envoys find it again."""

@@ -55,7 +55,7 @@ async def test_live_follows_an_edit_and_a_signal_ends_it_with_all_children(how: 
         if process.returncode is None:
             process.kill()
     await eventually(lambda: set(descendants()) <= before)
-    assert not os.path.lexists(file)
+    await eventually(lambda: not Path(file).exists())
 
 
 def edit(file: Path, line: int, old: str, new: str) -> None:

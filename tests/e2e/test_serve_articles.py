@@ -13,7 +13,7 @@ from xds_server.bootstrap import Node
 from xds_server.demo.client import Target, exchange, fetch
 from xds_server.demo.ports import free_port
 from xds_server.demo.proof import SAMPLE, within
-from xds_server.demo.stage import GATEWAY, SITE
+from xds_server.demo.stage import GATEWAY, SITE, sidecar
 from xds_server.demo.system import System
 from xds_server.demo.traffic import Traffic
 from xds_server.demo.upstreams import SSL_REQUEST
@@ -39,16 +39,7 @@ async def articles(lab: Lab) -> Articles:
     await lab.upstreams(running.system)
     await lab.serve()
     await lab.envoy(GATEWAY)
-    await lab.envoy(
-        Node(
-            "sidecar",
-            role="sidecar",
-            namespace="production",
-            interception="NONE",
-            http_proxy_port=running.system.http_proxy,
-            unprivileged=True,
-        )
-    )
+    await lab.envoy(sidecar(running.system))
     await eventually(lambda: answered(running.site))
     await eventually(lambda: answered(running.service("user-api.backend")))
     return running

@@ -7,7 +7,6 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -41,14 +40,16 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> None:
+        """Runs the command; what it returns is the exit code."""
         try:
-            return super().invoke(ctx)
+            code = super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as bug:
             _report(bug, verbose=ctx.meta.get("verbose", False))
-            return exits.BUG
+            code = exits.BUG
+        ctx.exit(code or exits.CLEAN)
 
 
 @click.group(cls=Commands, params=list(COMMON), context_settings={"help_option_names": ["-h", "--help"]})

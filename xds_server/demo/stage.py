@@ -21,6 +21,18 @@ GATEWAY = Node("gateway", namespace="production", labels=(("istio", "ingressgate
 START_SECONDS = 60.0
 
 
+def sidecar(system: System) -> Node:
+    """The Envoy of a workload that calls the services of the system."""
+    return Node(
+        "sidecar",
+        role="sidecar",
+        namespace="production",
+        interception="NONE",
+        http_proxy_port=system.http_proxy,
+        unprivileged=True,
+    )
+
+
 class NotReady(Exception):
     """The Envoys did not answer in time; the text says what the last answer was."""
 
@@ -62,24 +74,28 @@ async def stage(directory: Path) -> AsyncIterator[Stage]:
     """
     config = directory / "config"
     config.mkdir()
-    system = place(config)
-    sidecar = Node(
-        "sidecar",
-        role="sidecar",
-        namespace="production",
-        interception="NONE",
-        http_proxy_port=system.http_proxy,
-        unprivileged=True,
-    )
-    async with (
-        upstreams(system.workloads()),
-        server(config, directory) as control,
-        envoy(GATEWAY, control.xds_port, directory) as gateway,
-        envoy(sidecar, control.xds_port, directory) as client,
-    ):
-        running = Stage(system, control, (gateway, client))
+    async with contextlib.AsyncExitStack() as stack:
+        system = await _workloads(config, stack)
+        control = await stack.enter_async_context(server(config, directory))
+        envoys = [
+            await stack.enter_async_context(envoy(node, control.xds_port, directory))
+            for node in (GATEWAY, sidecar(system))
+        ]
+        running = Stage(system, control, tuple(envoys))
         await _answering(running)
         yield running
+
+
+async def _workloads(config: Path, stack: contextlib.AsyncExitStack) -> System:
+    """The upstreams on the example's own addresses, or on others if it runs already. Having the addresses also
+    decides who has the ports of the gateway, because Envoys would share those in silence (SO_REUSEPORT)."""
+    try:
+        system = place(config)
+        await stack.enter_async_context(upstreams(system.workloads()))
+    except OSError:
+        system = place(config, moved=True)
+        await stack.enter_async_context(upstreams(system.workloads()))
+    return system
 
 
 async def _answering(running: Stage) -> None:

@@ -18,6 +18,9 @@ ARTICLES = "articles.yaml"
 
 _PACKAGED = Path(__file__).parent / "articles"
 _CHECKOUT = Path(__file__).parents[2] / "examples" / "articles" / "config"
+BLOCK = "127.0.0."
+"""The addresses of the workloads as the example has them; all of 127.0.0.0/8 is this machine."""
+
 PORTS = {"http": 18080, "https": 18443, "postgres": 15432, "redis": 16379}
 """The gateway's ports as the example has them."""
 
@@ -62,27 +65,22 @@ class System(msgspec.Struct, frozen=True):
             yield from yaml.safe_load_all(file.read_text(encoding="utf-8"))
 
 
-def place(directory: Path) -> System:
-    """Writes the example into the directory. Its own addresses and ports are kept where they are free."""
+def place(directory: Path, moved: bool = False) -> System:
+    """Writes the example into the directory: as it is, but for ports that are in use; or `moved` to addresses and
+    ports that nobody else is likely to have, so that several can run at the same time."""
     taken: set[int] = set()
     ports: dict[str, int] = {}
     for name, port in PORTS.items():
-        ports[name] = port if is_free(port) else free_port(taken)
+        ports[name] = port if not moved and is_free(port) else free_port(taken)
         taken.add(ports[name])
-    system = System(directory, _free_block(), ports, free_port(taken))
+    block = f"127.{random.randint(1, 254)}.{random.randint(1, 254)}." if moved else BLOCK
+    system = System(directory, block, ports, free_port(taken))
     for file in sorted((_PACKAGED if _PACKAGED.is_dir() else _CHECKOUT).glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         for name, port in PORTS.items():
             text = re.sub(rf"\b{port}\b", str(ports[name]), text)
-        (directory / file.name).write_text(text.replace("127.0.0.", system.block), encoding="utf-8")
+        (directory / file.name).write_text(text.replace(BLOCK, block), encoding="utf-8")
     return system
-
-
-def _free_block() -> str:
-    """The example's own addresses, unless another demo or test uses them: then others of 127.0.0.0/8."""
-    if all(is_free(port, "127.0.0.21") for port in (8080,)) and is_free(5432, "127.0.0.25"):
-        return "127.0.0."
-    return f"127.{random.randint(1, 254)}.{random.randint(1, 254)}."
 
 
 def split(articles: Path) -> tuple[int, dict[str, int]]:
