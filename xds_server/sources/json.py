@@ -57,7 +57,8 @@ def as_yaml(text: str) -> str:
 
 
 def _integer(text: str) -> int | float:
-    return int(text) if len(text) < 19 or -(2**63) <= _float(text) < 2**63 else _float(text)
+    value = int(text) if len(text) <= len(str(-(2**63))) else None
+    return value if value is not None and -(2**63) <= value < 2**64 else _float(text)
 
 
 def _float(text: str) -> float:

@@ -76,13 +76,14 @@ def load(content: bytes, file: str, previous: Loaded = _EMPTY) -> Loaded:
     diagnostics: list[Diagnostic] = []
     documents: dict[str, Document] = {}
     parse = json.parse if file.endswith(".json") else tree.parse
-    aliased = 0
+    budget = MAX_ALIASED
     for line, part in [(1, text)] if file.endswith(".json") else split(text):
-        document = previous.documents.get(part) or documents.get(part)
-        if document is None:
-            document = _document(part, parse) if aliased <= MAX_ALIASED else _TOO_MANY_ALIASES
-        aliased += document.aliased
-        documents[part] = document
+        document = previous.documents.get(part) or documents.get(part) or _document(part, parse, budget)
+        if document.aliased <= budget:
+            budget -= document.aliased
+            documents[part] = document
+        else:
+            document = _TOO_MANY_ALIASES
         source = Source(file, line, part)
         raws.extend(_placed(found, source) for found in document.objects)
         diagnostics.extend(_diagnostic(problem, source, document.ref) for problem in document.problems)
@@ -116,7 +117,7 @@ def split(text: str) -> Iterator[tuple[int, str]]:
         yield line, text[start:]
 
 
-def _document(text: str, parse: Callable[[str], Tree]) -> Document:
+def _document(text: str, parse: Callable[[str], Tree], budget: int) -> Document:
     if len(text) > MAX_DOCUMENT_CHARACTERS:
         detail = f"the document has {len(text):,} characters; {MAX_DOCUMENT_CHARACTERS:,} are allowed"
         return Document(problems=(Problem(0, detail),))
@@ -124,7 +125,9 @@ def _document(text: str, parse: Callable[[str], Tree]) -> Document:
     if read.problems:
         broken = identify(read.value, _NOWHERE)
         ref = broken.ref if isinstance(broken, Raw) else None
-        return Document(problems=read.problems, ref=ref, aliased=read.aliased)
+        return Document(problems=read.problems, ref=ref)
+    if read.aliased > budget:  # not worth the work; `load` refuses it
+        return Document(aliased=read.aliased)
     if read.value is None:
         return Document()
     objects: list[Found] = []
