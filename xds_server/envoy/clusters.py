@@ -7,6 +7,8 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.clusters.dns.v3 import dns_cluster_pb2
+from envoy.extensions.transport_sockets.proxy_protocol.v3 import upstream_proxy_protocol_pb2
+from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 
 from xds_server.envoy import tls
 from xds_server.envoy.endpoints import localities
@@ -17,6 +19,7 @@ from xds_server.envoy.resource import CLUSTER, ENDPOINT, Resource, sealed
 from xds_server.mesh.model import (
     Algorithm,
     Backend,
+    BackendPolicy,
     Connections,
     Discovery,
     Keepalive,
@@ -38,9 +41,9 @@ def cluster(backend: Backend) -> Resource:
         upstream_connection_options=_keepalive(connections.keepalive),
         upstream_bind_config=_bind(backend.source_address),
         outlier_detection=_outlier_detection(policy.outlier),
-        common_lb_config=_panic_threshold(policy.outlier),
+        common_lb_config=_common(policy),
         typed_extension_protocol_options=http_options(backend),
-        transport_socket=tls.client_socket(policy.tls, speaks_http2(backend)) if policy.tls else None,
+        transport_socket=_transport(backend),
         metadata=_metadata(backend),
     )
     return sealed(CLUSTER, backend.name, message, backend.origins, _references(backend))
@@ -66,7 +69,13 @@ def _discovery(backend: Backend) -> dict[str, Any]:
     balancing = load_balancing(backend.policy.load_balancing)
     if kind is Discovery.ENDPOINTS:
         return {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}, **balancing}
-    known = {"load_assignment": {"cluster_name": backend.name, "endpoints": localities(backend.fixed)}, **balancing}
+    known = {
+        "load_assignment": {
+            "cluster_name": backend.name,
+            "endpoints": localities(backend.fixed, backend.locality_weights),
+        },
+        **balancing,
+    }
     if kind is Discovery.FIXED:
         return {"type": "STATIC", **known}
     return {
@@ -144,11 +153,26 @@ def _check(name: str, count: int | None) -> dict[str, Any]:
     return {name: wrapped(count) if count else None, f"enforcing_{name}": wrapped(100 if count else 0)}
 
 
-def _panic_threshold(outlier: Outlier | None) -> dict[str, Any] | None:
-    """Below this share of healthy hosts Envoy uses the unhealthy ones as well; its own figure is 50 percent."""
-    if outlier is None:
-        return None
-    return {"healthy_panic_threshold": wrapped(outlier.min_health_percent)}
+def _common(policy: BackendPolicy) -> dict[str, Any] | None:
+    """Panic: below this share of healthy hosts Envoy uses the unhealthy ones as well; its own figure is 50 percent."""
+    parts = {
+        "healthy_panic_threshold": wrapped(policy.outlier.min_health_percent) if policy.outlier else None,
+        "locality_weighted_lb_config": {} if policy.load_balancing.weighted_localities else None,
+    }
+    return parts if any(part is not None for part in parts.values()) else None
+
+
+def _transport(backend: Backend) -> dict[str, Any] | None:
+    """TLS, and before it the PROXY header, which is not encrypted."""
+    policy = backend.policy
+    socket = tls.client_socket(policy.tls, speaks_http2(backend)) if policy.tls else None
+    if not policy.proxy_protocol:
+        return socket
+    inner = socket or {"name": "envoy.transport_sockets.raw_buffer", "typed_config": packed(raw_buffer_pb2.RawBuffer())}
+    outer = upstream_proxy_protocol_pb2.ProxyProtocolUpstreamTransport(
+        config={"version": f"V{policy.proxy_protocol}"}, transport_socket=inner
+    )
+    return {"name": "envoy.transport_sockets.upstream_proxy_protocol", "typed_config": packed(outer)}
 
 
 def _metadata(backend: Backend) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from xds_server.envoy.proto import duration, packed, wrapped
-from xds_server.mesh.model import Backend, Connections
+from xds_server.mesh.model import Backend, Connections, Http2Keepalive, Outlier
 
 _NAME = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
@@ -26,6 +26,7 @@ def http_options(backend: Backend) -> dict[str, Any]:
     parts = {
         "common_http_protocol_options": _common(connections),
         "upstream_http_protocol_options": _server_name(backend),
+        "outlier_detection": _errors(backend.policy.outlier),
         **_version(connections, speaks_http2(backend)),
     }
     if all(value is None for value in parts.values()):
@@ -36,10 +37,28 @@ def http_options(backend: Backend) -> dict[str, Any]:
 
 
 def _version(connections: Connections, http2: bool) -> dict[str, Any]:
-    options = {"max_concurrent_streams": wrapped(connections.max_concurrent_streams)}
+    options = {
+        "max_concurrent_streams": wrapped(connections.max_concurrent_streams),
+        "connection_keepalive": _keepalive(connections.http2_keepalive),
+    }
     if connections.use_client_protocol:
         return {"use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": options}}
     return {"explicit_http_config": {"http2_protocol_options": options} if http2 else None}
+
+
+def _keepalive(keepalive: Http2Keepalive | None) -> dict[str, Any] | None:
+    if keepalive is None:
+        return None
+    return {"interval": duration(keepalive.interval), "timeout": duration(keepalive.timeout)}
+
+
+def _errors(outlier: Outlier | None) -> dict[str, Any] | None:
+    """What outlier detection counts as errors, where it is not 500 to 599."""
+    if outlier is None or not outlier.error_statuses:
+        return None
+    one_of = "|".join(str(status) for status in outlier.error_statuses)
+    status = {"name": ":status", "string_match": {"safe_regex": {"regex": one_of}}}
+    return {"error_matcher": {"http_response_headers_match": {"headers": [status]}}}
 
 
 def _common(connections: Connections) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ def tcp_proxy(value: Tcp) -> Any:
         idle_timeout=duration(value.idle_timeout),
         max_downstream_connection_duration=duration(value.max_duration),
         hash_policy=[{"source_ip": {}}] if value.hash_source_ip else [],
+        tunneling_config=value.tunnel and {"hostname": value.tunnel.target, "use_post": value.tunnel.post},
     )
 
 

@@ -13,6 +13,7 @@ from xds_server.mesh.model import (
     BackendEndpoints,
     BackendPolicy,
     Certificate,
+    CertificateFiles,
     Chain,
     ChainMatch,
     ClientCertificate,
@@ -30,10 +31,12 @@ from xds_server.mesh.model import (
     HeaderMatch,
     Health,
     Http,
+    Http2Keepalive,
     Keepalive,
     Listener,
     LoadBalancing,
     Locality,
+    LocalityWeights,
     Match,
     Mirror,
     NameTable,
@@ -53,6 +56,8 @@ from xds_server.mesh.model import (
     StringMatchKind,
     Tcp,
     Trust,
+    TrustFiles,
+    Tunnel,
     View,
     VirtualHost,
     Warmup,
@@ -84,6 +89,8 @@ EVERYWHERE = (
     Endpoint("2001:db8::1", 8080),
 )
 
+FAILOVER = (EVERYWHERE[0], Endpoint("10.0.2.1", 8080, priority=1))
+SHARES = ((Locality("r1", "z1", "s1"), 70), (Locality("r1", "z2"), 30))
 
 DEFAULT = BackendPolicy()
 
@@ -97,6 +104,7 @@ def backend(
     source_address: str = "",
     subset: str = "",
     external: bool = False,
+    weights: LocalityWeights = (),
 ) -> Backend:
     return Backend(
         name=name,
@@ -107,6 +115,7 @@ def backend(
         origins=(ORIGIN, *MORE),
         subset=subset,
         external=external,
+        locality_weights=weights,
         fixed=fixed,
         source_address=source_address,
     )
@@ -128,8 +137,9 @@ CONNECTIONS = Connections(
     max_retries=4,
     max_concurrent_streams=50,
     upgrade_to_http2=True,
+    http2_keepalive=Http2Keepalive(seconds(30), seconds(5)),
 )
-OUTLIER = Outlier(5, 0, 3, True, seconds(5), seconds(15), 50, 25)
+OUTLIER = Outlier(5, 0, 3, True, seconds(5), seconds(15), 50, 25, (429, 503))
 DNS_ENDPOINTS = (Endpoint("a.example.com", 443), Endpoint("b.example.com", 443, (), Locality("r2"), 9))
 
 BACKENDS = (
@@ -150,16 +160,24 @@ BACKENDS = (
     backend("maglev", balanced(Algorithm.MAGLEV, 65537)),
     backend("passthrough", balanced(Algorithm.PASSTHROUGH)),
     backend("original", discovery=Discovery.ORIGINAL_DESTINATION),
-    backend("dns", protocol=Protocol.TCP, discovery=Discovery.DNS, fixed=DNS_ENDPOINTS),
+    backend("dns", protocol=Protocol.TCP, discovery=Discovery.DNS, fixed=DNS_ENDPOINTS, weights=((Locality("r2"), 3),)),
     backend("dns-round-robin", discovery=Discovery.DNS_ROUND_ROBIN, fixed=DNS_ENDPOINTS[:1]),
     backend("inbound", discovery=Discovery.FIXED, fixed=(Endpoint("127.0.0.1", 8080),), source_address="127.0.0.6"),
+    backend("proxy-protocol", BackendPolicy(proxy_protocol=2)),
+    backend("proxy-protocol-and-tls", BackendPolicy(tls=TLS, proxy_protocol=1)),
+    backend("shares", BackendPolicy(load_balancing=LoadBalancing(weighted_localities=True))),
     backend("nowhere"),
 )
 
+
+def assigned(name: str) -> BackendEndpoints:
+    if name == "shares":
+        return BackendEndpoints(name, FAILOVER, MORE, SHARES)
+    return BackendEndpoints(name, () if name == "nowhere" else EVERYWHERE, MORE)
+
+
 ENDPOINTS = tuple(
-    BackendEndpoints(each.name, () if each.name == "nowhere" else EVERYWHERE, MORE)
-    for each in BACKENDS
-    if each.discovery is Discovery.ENDPOINTS and each.name != "passthrough"
+    assigned(each.name) for each in BACKENDS if each.discovery is Discovery.ENDPOINTS and each.name != "passthrough"
 )
 
 FORWARD = Forward(
@@ -259,6 +277,7 @@ SERVER_TLS = ServerTLS(
 )
 HTTP = Http("http.8080", "outbound_http", edge=True)
 TCP = Tcp((Destination("dns", 3), Destination("original", 1)), "tcp", seconds(60), seconds(3600), hash_source_ip=True)
+TUNNELLED = Tcp((Destination("dns"),), "tunnelled", tunnel=Tunnel("web.example.com:443", post=True))
 
 
 def chain(name: str, traffic: Http | Tcp, tls: ServerTLS | None = None, **match: Any) -> Chain:
@@ -281,6 +300,7 @@ LISTENERS = (
             chain("optional", HTTP, OPTIONAL_TLS, server_names=("optional.test",)),
             chain("pinned", HTTP, PINNED_TLS, server_names=("pinned.test",)),
             chain("passthrough", TCP, server_names=("pass.test",)),
+            chain("tunnelled", TUNNELLED, server_names=("tunnel.test",)),
             Chain("any", ChainMatch(tls=True), TCP),
         ),
         origins=MORE,
@@ -362,5 +382,7 @@ def full_view(certificate: bytes = b"certificate", key: bytes = b"key", authorit
             Certificate("client-certificate", certificate, key, ORIGIN),
             Trust("server-trust", authorities, ORIGIN),
             Trust("client-trust", authorities, ORIGIN, revoked=b""),
+            CertificateFiles("certificate-files", "/etc/certs/tls.crt", "/etc/certs/tls.key", ORIGIN),
+            TrustFiles("trust-files", "/etc/certs/ca.crt", ORIGIN, "/etc/certs/ca.crl"),
         ),
     )

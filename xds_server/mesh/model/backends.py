@@ -8,8 +8,11 @@ import msgspec
 
 from xds_server.kube.units import Duration
 from xds_server.mesh.model.base import Labels, Value
-from xds_server.mesh.model.services import Discovery, Endpoint, ServicePort
+from xds_server.mesh.model.services import Discovery, Endpoint, Locality, ServicePort
 from xds_server.mesh.origin import Origin
+
+LocalityWeights = tuple[tuple[Locality, int], ...]
+"""Sorted by locality."""
 
 
 class Algorithm(enum.Enum):
@@ -42,18 +45,27 @@ class Warmup(msgspec.Struct, frozen=True, gc=False):
 
 
 class LoadBalancing(msgspec.Struct, frozen=True, gc=False):
-    """table_size: ring size of RING_HASH, table size of MAGLEV; 0 for the default."""
+    """table_size: ring size of RING_HASH, table size of MAGLEV; 0 for the default.
+    weighted_localities: the localities' weights are shares of the traffic, whatever endpoints they have."""
 
     algorithm: Algorithm = Algorithm.LEAST_REQUEST
     hash_key: HashKey | None = None
     table_size: int = 0
     warmup: Warmup | None = None
+    weighted_localities: bool = False
 
 
 class Keepalive(msgspec.Struct, frozen=True, gc=False):
     probes: int | None = None
     time: Duration | None = None
     interval: Duration | None = None
+
+
+class Http2Keepalive(msgspec.Struct, frozen=True, gc=False):
+    """A ping each interval; the connection is closed when none is answered within the timeout."""
+
+    interval: Duration
+    timeout: Duration
 
 
 class Connections(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +84,7 @@ class Connections(msgspec.Struct, frozen=True, gc=False):
     max_concurrent_streams: int | None = None
     upgrade_to_http2: bool | None = None
     use_client_protocol: bool = False
+    http2_keepalive: Http2Keepalive | None = None
 
 
 class RetryBudget(msgspec.Struct, frozen=True, gc=False):
@@ -80,7 +93,8 @@ class RetryBudget(msgspec.Struct, frozen=True, gc=False):
 
 
 class Outlier(msgspec.Struct, frozen=True, gc=False):
-    """None: Envoy's default. 0 for a consecutive_* switches that check off."""
+    """None: Envoy's default. 0 for a consecutive_* switches that check off.
+    error_statuses: the HTTP statuses that count as errors, in the place of all of 500 to 599."""
 
     consecutive_5xx: int | None = None
     consecutive_gateway: int | None = None
@@ -90,6 +104,7 @@ class Outlier(msgspec.Struct, frozen=True, gc=False):
     base_ejection_time: Duration | None = None
     max_ejection_percent: int | None = None
     min_health_percent: int = 0
+    error_statuses: tuple[int, ...] = ()
 
 
 class ClientTLS(msgspec.Struct, frozen=True, gc=False):
@@ -104,18 +119,22 @@ class ClientTLS(msgspec.Struct, frozen=True, gc=False):
 
 
 class BackendPolicy(msgspec.Struct, frozen=True, gc=False):
+    """proxy_protocol: the version of the PROXY header that connections begin with, 0 for none."""
+
     load_balancing: LoadBalancing = LoadBalancing()
     connections: Connections = Connections()
     outlier: Outlier | None = None
     retry_budget: RetryBudget | None = None
     tls: ClientTLS | None = None
+    proxy_protocol: int = 0
 
 
 class Backend(Value, frozen=True, eq=False, gc=False):
     """Where requests can go: one port of a service, or one subset of it. `name` is the cluster's.
     fixed: the names to resolve, with `Discovery.DNS` and `DNS_ROUND_ROBIN`, or the addresses, with `FIXED`;
     else the endpoints come apart, as `BackendEndpoints`, so that a change of them does not touch the backend.
-    source_address: the proxy's own end of its connections to the backend."""
+    source_address: the proxy's own end of its connections to the backend.
+    locality_weights: shares of the traffic, for localities that do not weigh as much as their endpoints."""
 
     name: str
     host: str
@@ -127,11 +146,13 @@ class Backend(Value, frozen=True, eq=False, gc=False):
     external: bool = False
     fixed: tuple[Endpoint, ...] = ()
     source_address: str = ""
+    locality_weights: LocalityWeights = ()
 
 
 class BackendEndpoints(Value, frozen=True, eq=False, gc=False):
-    """The endpoints of the backend `name`, sorted."""
+    """The endpoints of the backend `name`, sorted. locality_weights: as of a backend."""
 
     name: str
     endpoints: tuple[Endpoint, ...]
     origins: tuple[Origin, ...]
+    locality_weights: LocalityWeights = ()

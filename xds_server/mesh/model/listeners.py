@@ -47,6 +47,14 @@ class Http(msgspec.Struct, frozen=True, gc=False):
     edge: bool = False
 
 
+class Tunnel(msgspec.Struct, frozen=True, gc=False):
+    """A connection sent through an HTTP proxy. target: `host:port`, what the proxy is asked for. post: with POST
+    and not with CONNECT."""
+
+    target: str
+    post: bool = False
+
+
 class Tcp(msgspec.Struct, frozen=True, gc=False):
     """Connections passed on; no destinations: closed at once."""
 
@@ -55,6 +63,7 @@ class Tcp(msgspec.Struct, frozen=True, gc=False):
     idle_timeout: Duration | None = None
     max_duration: Duration | None = None
     hash_source_ip: bool = False
+    tunnel: Tunnel | None = None
 
 
 class ChainMatch(msgspec.Struct, frozen=True, gc=False):
@@ -130,6 +139,24 @@ class Certificate(Value, frozen=True, eq=False, gc=False):
         return f"Certificate({self.name!r})"
 
 
+class CertificateFiles(Value, frozen=True, eq=False, gc=False):
+    """A certificate chain and its private key in files of the proxy, which reads them again when they change."""
+
+    name: str
+    chain: str
+    key: str
+    origin: Origin
+
+
+class TrustFiles(Value, frozen=True, eq=False, gc=False):
+    """As `Trust`, in files of the proxy. revoked: empty for none."""
+
+    name: str
+    authorities: str
+    origin: Origin
+    revoked: str = ""
+
+
 class Trust(Value, frozen=True, eq=False, gc=False):
     """PEM certificates of the authorities that are believed, and what they have revoked."""
 
@@ -137,3 +164,7 @@ class Trust(Value, frozen=True, eq=False, gc=False):
     authorities: bytes
     origin: Origin
     revoked: bytes = b""
+
+
+Secret = Certificate | Trust | CertificateFiles | TrustFiles
+"""What a proxy gets by name, apart from what uses it."""

@@ -59,7 +59,8 @@ class Locality(msgspec.Struct, frozen=True, order=True, gc=False):
 
 
 class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
-    """address: an IP, a DNS name (only with `Discovery.DNS*`) or a unix socket path; then `port` is 0."""
+    """address: an IP, a DNS name (only with `Discovery.DNS*`) or a unix socket path; then `port` is 0.
+    priority: those of 0 are used first, those of 1 when too few of them are healthy, and so on."""
 
     address: str
     port: int
@@ -67,6 +68,7 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     locality: Locality = Locality()
     weight: int = 1
     health: Health = Health.HEALTHY
+    priority: int = 0
 
 
 class Service(Value, frozen=True, eq=False, gc=False):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xds_server.diagnostics import Diagnostic
 from xds_server.mesh.model.backends import Backend, BackendEndpoints
 from xds_server.mesh.model.base import Value
-from xds_server.mesh.model.listeners import ApiListener, Certificate, Listener, NameTable, Trust
+from xds_server.mesh.model.listeners import ApiListener, Listener, NameTable, Secret
 from xds_server.mesh.model.routes import RouteTable
 
 
@@ -18,5 +18,5 @@ class View(Value, frozen=True, eq=False, gc=False):
     route_tables: tuple[RouteTable, ...] = ()
     backends: tuple[Backend, ...] = ()
     endpoints: tuple[BackendEndpoints, ...] = ()
-    secrets: tuple[Certificate | Trust, ...] = ()
+    secrets: tuple[Secret, ...] = ()
     diagnostics: tuple[Diagnostic, ...] = ()
