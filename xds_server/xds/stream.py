@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
@@ -32,15 +33,27 @@ class Transport(Protocol):
 
 
 class Stream:
-    """Reads requests into the session and writes what it says. Lives as long as `run`."""
+    """Reads requests into the session and writes what it says. Lives as long as `run`.
 
-    def __init__(self, fleet: Fleet, variant: Variant, only: str, identifier: str, transport: Transport) -> None:
+    admit: raises when the client may not be this proxy.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        variant: Variant,
+        only: str,
+        identifier: str,
+        transport: Transport,
+        admit: Callable[[Proxy], None] = lambda _: None,
+    ) -> None:
         self.node = ""
         self._fleet = fleet
         self._variant = variant
         self._only = only
         self._identifier = identifier
         self._transport = transport
+        self._admit = admit
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
         self._user_agent = ""
@@ -57,12 +70,13 @@ class Stream:
         self._runner = asyncio.current_task()
         try:
             await self._converse()
+            if self._writer:
+                await self._writer  # gRPC takes no status while a message is being written
         except self._transport.broken:
             pass
         except asyncio.CancelledError:
             if self._ending is None:
                 raise
-            await self._transport.abort(*self._ending)
         finally:
             if self._alarm:
                 self._alarm.cancel()
@@ -70,11 +84,13 @@ class Stream:
                 self._writer.cancel()
             if self._group:
                 self._fleet.leave(self._group, self)
+        if self._ending:
+            await self._transport.abort(*self._ending)
 
     def end(self, code: Any, details: str) -> None:
-        """Ends the stream with a status."""
+        """Ends the stream with a status, once the message that is being written is out."""
         self._ending = code, details
-        if self._runner:
+        if self._runner and not self._saying:
             self._runner.cancel()
 
     def wake(self) -> None:
@@ -103,6 +119,7 @@ class Stream:
         node = self._variant.read(raw).node
         proxy = nodes.proxy(node)
         self.node, self._user_agent = node.id, nodes.user_agent(node)
+        self._admit(proxy)
         self._group = await self._fleet.join(proxy, self)
         published = self._group.state.published
         assert published is not None  # join returns when there is one
@@ -119,7 +136,7 @@ class Stream:
     async def _say(self, session: Session) -> None:
         """Writes all that there is to say, each response made of the newest configuration when its turn comes."""
         try:
-            while self._group is not None and self._group.state.published is not None:
+            while self._group is not None and self._group.state.published is not None and not self._ending:
                 session.publish(self._group.state.published)
                 response = session.next(self._clock())
                 if response is None:
@@ -131,6 +148,8 @@ class Stream:
             pass  # the reading side ends the stream
         finally:
             self._saying = False
+        if self._ending and self._runner:
+            self._runner.cancel()
 
     def _set_alarm(self, deadline: float) -> None:
         if self._alarm:

@@ -1,0 +1,246 @@
+"""What the gRPC server does, on a real connection (T01 to T11, X02, X13 to X17 of the specification's checklist)."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from contextlib import suppress
+
+import pytest
+
+from tests.protocol.client import CDS, EDS, LDS, RDS, SDS, assignment, cluster, resource
+from tests.protocol.serving import DELTA_ADS, SOTW_ADS, DeltaCall, Serving, serving, until
+
+from xds_server.xds.server import SERVICES, Options  # isort: skip
+
+import grpc
+from envoy.config.core.v3.base_pb2 import Node
+from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+Code = grpc.StatusCode
+SMALL = (cluster("a"), assignment("a"))
+
+
+async def status_of(server: Serving, message: bytes, method: str = SOTW_ADS) -> tuple[Code, str]:
+    """How a stream ends whose first message this is."""
+    async with server.channel() as channel:
+        call = channel.stream_stream(method)()
+        if message:
+            with suppress(grpc.aio.AioRpcError):  # the server may have refused before it read anything
+                await call.write(message)
+        return await call.code(), await call.details()
+
+
+async def still_serves(server: Serving) -> bool:
+    async with server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        return [r.name for r in (await call.read()).resources] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (DiscoveryRequest(node=Node(id="x")).SerializeToString(), "type_url"),
+        (DiscoveryRequest(type_url=CDS).SerializeToString(), "node"),
+        (DiscoveryRequest(type_url=CDS, node=Node()).SerializeToString(), "node.id"),
+        (b"\xff\xff\xff", "not a DiscoveryRequest"),
+    ],
+    ids=["t01 no type", "t02 no node", "t02 no node id", "t09 garbage"],
+)
+async def test_a_broken_first_message_ends_that_stream_only(message: bytes, words: str) -> None:
+    async with serving(SMALL) as server:
+        code, details = await status_of(server, message)
+        assert code is Code.INVALID_ARGUMENT
+        assert words in details
+        assert await still_serves(server)
+
+
+async def test_x17_a_node_with_nonsense_is_told_what_is_wrong() -> None:
+    node = Node(id="x")
+    node.metadata["ROLE"] = "king"
+    async with serving(SMALL) as server:
+        code, details = await status_of(server, DiscoveryRequest(type_url=CDS, node=node).SerializeToString())
+        assert (code, "ROLE is 'king'" in details) == (Code.INVALID_ARGUMENT, True)
+
+
+async def test_t03_frequent_pings_are_allowed() -> None:
+    """A server with gRPC's default policy says GOAWAY too_many_pings to the fourth (go-control-plane#449)."""
+    pings = (
+        ("grpc.keepalive_time_ms", 10),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+    )
+    async with serving(SMALL) as server, server.channel(*pings) as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        for i in range(20):
+            server.publish((cluster("a", str(i)), assignment("a")))
+            assert (await call.read()).resources[0].version == f"a-{i}"
+
+
+async def test_t04_a_reconnecting_client_may_list_millions_of_bytes() -> None:
+    async with serving(SMALL) as server, server.channel(("grpc.max_send_message_length", -1)) as channel:
+        call = DeltaCall(channel)
+        versions = {f"cluster-number-{i}": "0123456789abcdef" for i in range(200_000)}
+        await call.ask(CDS, initial_resource_versions=versions)
+        assert [r.name for r in (await call.read()).resources] == ["a"]
+
+
+async def test_x13_large_answers_are_split_so_that_every_client_takes_them() -> None:
+    """gRPC clients accept 4 MiB by default."""
+    big = [resource(EDS, f"{i:02}", "x" * 2**20) for i in range(12)]
+    async with serving(big) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(EDS, ["*"])
+        names: list[str] = []
+        while len(names) < 12:
+            names += [r.name for r in (await call.read()).resources]
+        assert names == sorted(r.name for r in big)
+
+
+async def test_t05_many_streams_on_one_connection() -> None:
+    async with serving(SMALL) as server, server.channel() as channel:
+        calls = [DeltaCall(channel) for _ in range(120)]
+        for call in calls:
+            await call.ask(CDS)
+        assert [len((await call.read()).resources) for call in calls] == [1] * 120
+        assert len(server.fleet.proxies()) == 120
+
+
+async def test_t06_streams_that_are_cancelled_leave_nothing_behind() -> None:
+    async with serving(SMALL) as server:
+        await still_serves(server)
+        await until(lambda: not server.fleet.proxies())
+        before = len(asyncio.all_tasks())
+        async with server.channel() as channel:
+            for _ in range(200):
+                call = DeltaCall(channel)
+                await call.ask(CDS)
+                call.call.cancel()
+        await until(lambda: not server.fleet.proxies())
+        gc.collect()
+        await until(lambda: len(asyncio.all_tasks()) <= before)
+        assert await still_serves(server)
+
+
+async def test_t07_a_client_that_closes_its_side_ends_the_stream_well() -> None:
+    async with serving(SMALL) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        await call.call.done_writing()
+        assert await call.call.code() is Code.OK
+        await until(lambda: not server.fleet.proxies())
+
+
+async def test_t08_a_client_that_never_reads_hurts_nobody_and_gets_the_newest_in_the_end() -> None:
+    async with serving([resource(EDS, "a", "0-" + "x" * 2**20)]) as server:
+        window = (("grpc.http2.lookahead_bytes", 65536), ("grpc.http2.bdp_probe", 0))
+        async with server.channel(*window) as stuck_channel, server.channel() as channel:
+            stuck, other = DeltaCall(stuck_channel, node="stuck"), DeltaCall(channel, node="other")
+            await stuck.ask(EDS, ["a"])
+            await other.ask(EDS, ["a"])
+            await other.read()
+            for i in range(1, 30):
+                server.publish([resource(EDS, "a", f"{i}-" + "x" * 2**20)])
+                await other.read()
+            got = [(await stuck.read()).resources[0].resource.value[:10]]
+            while not got[-1].startswith(b"a=29-"):
+                got.append((await stuck.read()).resources[0].resource.value[:10])
+            assert len(got) < 15
+
+
+@pytest.mark.parametrize("method", ["envoy.api.v2.ClusterDiscoveryService/StreamClusters", "x/y"])
+async def test_t11_other_services_are_unimplemented(method: str) -> None:
+    async with serving(SMALL) as server:
+        code, _ = await status_of(server, b"", f"/{method}")
+        assert code is Code.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("method", ["FetchClusters"])
+async def test_there_is_no_second_door_by_fetch(method: str) -> None:
+    async with serving(SMALL) as server:
+        code, _ = await status_of(server, b"", f"/envoy.service.cluster.v3.ClusterDiscoveryService/{method}")
+        assert code is Code.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(("service", "noun", "type_url"), [(s, noun, t) for s, (noun, t) in SERVICES.items() if t])
+async def test_s40_s41_services_of_one_type(service: str, noun: str, type_url: str) -> None:
+    node = Node(id="x")
+    async with serving([resource(t, "a") for t in (CDS, EDS, LDS, RDS, SDS)]) as server, server.channel() as channel:
+        delta = channel.stream_stream(f"/{service}/Delta{noun}")()
+        await delta.write(DeltaDiscoveryRequest(node=node, resource_names_subscribe=["a"]).SerializeToString())
+        sotw = channel.stream_stream(f"/{service}/Stream{noun}")()
+        await sotw.write(DiscoveryRequest(node=node, resource_names=["a"]).SerializeToString())
+        assert f"{type_url}".encode() in await delta.read()
+        assert DiscoveryResponse.FromString(await sotw.read()).type_url == type_url
+        other = channel.stream_stream(f"/{service}/Stream{noun}")()
+        wrong = RDS if type_url == CDS else CDS
+        await other.write(DiscoveryRequest(node=node, type_url=wrong).SerializeToString())
+        assert await other.code() is Code.INVALID_ARGUMENT
+
+
+async def health(server: Serving) -> int:
+    async with server.channel() as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        return int((await stub.Check(health_pb2.HealthCheckRequest())).status)
+
+
+async def test_x02_nothing_is_answered_before_the_sources_are_synced() -> None:
+    async with serving(None) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        reading = asyncio.create_task(call.read())
+        await until(lambda: bool(server.fleet.groups()))
+        assert await health(server) == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert not reading.done()
+        server.publish(SMALL)
+        assert [r.name for r in (await reading).resources] == ["a"]
+        await until(server.fleet.synced.is_set)
+        assert await health(server) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_x15_draining_ends_streams_and_refuses_new_ones() -> None:
+    async with serving(SMALL) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        await server.server.drain(5)
+        assert await call.call.code() is Code.UNAVAILABLE
+        assert "going away" in await call.call.details()
+        assert not server.fleet.proxies()
+
+
+async def test_x16_streams_over_the_limit_are_refused_clearly() -> None:
+    async with serving(SMALL, Options(port=0, max_streams=1)) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        request = DeltaDiscoveryRequest(type_url=CDS, node=Node(id="x")).SerializeToString()
+        code, details = await status_of(server, request, DELTA_ADS)
+        assert (code, details) == (Code.RESOURCE_EXHAUSTED, "too many streams")
+        call.call.cancel()
+        await until(lambda: not server.fleet.proxies())
+        assert await still_serves(server)
+
+
+async def test_a_port_that_is_taken_is_an_error_and_not_shared() -> None:
+    async with serving(SMALL) as server:
+        with pytest.raises(OSError, match="cannot listen"):
+            async with serving(SMALL, Options(port=server.port)):
+                pass
+
+
+async def test_the_services_are_listed_by_reflection() -> None:
+    async with serving(SMALL) as server, server.channel() as channel:
+        stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        async for response in call:
+            listed = {service.name for service in response.list_services_response.service}
+            assert set(SERVICES) < listed
+            break
+        call.cancel()
