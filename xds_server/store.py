@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import itemgetter
-from typing import Any
+from itertools import chain
+from typing import Any, TypeVar
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, Level, ObjectRef, Position, diagnostic
 from xds_server.kube.decode import Decoded, decode, kind_of
+from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Object, Raw, Source
 from xds_server.kube.snapshot import Snapshot, Table
 from xds_server.latest import Latest
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):
@@ -55,25 +59,41 @@ class Entry(msgspec.Struct, frozen=True, eq=False):
         return () if self.missing else self.newest.diagnostics
 
 
-class _Contents(msgspec.Struct, frozen=True, eq=False):
+class Changes(msgspec.Struct, frozen=True, eq=False):
+    """What is new in a source since the last time. puts: of kinds that this server reads."""
+
+    puts: tuple[Raw, ...] = ()
+    gone: tuple[ObjectRef, ...] = ()
+
+
+class _Contents(msgspec.Struct, eq=False):
     """What is kept of a source."""
 
     origin: str
-    entries: Mapping[ObjectRef, Entry]
-    diagnostics: tuple[Diagnostic, ...]
+    entries: dict[ObjectRef, Entry] = {}
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def found(self) -> tuple[Diagnostic, ...]:
+        """What is wrong with the source as a whole."""
+        if self.entries or any(problem.level is Level.ERROR for problem in self.diagnostics):
+            return self.diagnostics
+        return (*self.diagnostics, diagnostic("XDS1009", None, source=self.origin))
 
 
 class Store:
-    """Takes batches from sources and publishes snapshots. One writer: `apply` is called on the event loop.
+    """Takes what sources have and publishes snapshots. One writer: its methods are called on the event loop.
 
-    order: names of sources, the most important first; it wins where two have the same object. Sources that are not
-    named come after, as they first appear.
+    order: names of sources, the most important first; it wins where two have the same object. Nothing is published
+    before each of them was applied once. Sources that are not named come after, as they first appear.
     """
 
     def __init__(self, order: Sequence[str] = ()) -> None:
         self.changes: Latest[Snapshot] = Latest(Snapshot())
         self._order = list(order)
         self._contents: dict[str, _Contents] = {}
+        self._touched: set[ObjectRef] = set()
+        self._found: dict[ObjectRef, tuple[Diagnostic, ...]] = {}
+        self._found_at_large: tuple[Diagnostic, ...] = ()
 
     def apply(self, source_name: str, batch: Batch) -> Snapshot:
         """The snapshot with this batch in the place of the source's former one; published if anything changed.
@@ -82,23 +102,76 @@ class Store:
         """
         if source_name not in self._order:
             self._order.append(source_name)
-        self._contents[source_name] = _contents(batch, self._contents.get(source_name))
-        contents = [self._contents[name] for name in self._order if name in self._contents]
+        former = self._contents.get(source_name, _Contents(batch.origin)).entries
+        contents = self._contents[source_name] = _contents(batch, former)
+        for ref in former.keys() | contents.entries.keys():
+            if former.get(ref) is not contents.entries.get(ref):
+                self._touched.add(ref)
+        return self._publish()
+
+    def update(self, source_name: str, changes: Changes) -> Snapshot:
+        """As `apply`, for a source that was applied before and tells its changes; costs as much as they do."""
+        entries = self._contents[source_name].entries
+        for raw in changes.puts:
+            former = entries.get(raw.ref)
+            entry = entries[raw.ref] = _entry(raw, former)
+            if entry is not former:
+                self._touched.add(raw.ref)
+        for ref in changes.gone:
+            if entries.pop(ref, None) is not None:
+                self._touched.add(ref)
+        return self._publish()
+
+    def _publish(self) -> Snapshot:
         old = self.changes.value
-        new = _snapshot(contents, old)
-        if _same(old, new):
+        if any(name not in self._contents for name in self._order):
             return old
-        self.changes.set(new)
+        new = self._edited(old)
+        if new is not old:
+            self.changes.set(new)
         return new
 
+    def _edited(self, old: Snapshot) -> Snapshot:
+        """The snapshot with what sources say now of the objects that were touched; the old one if nothing differs."""
+        winners: dict[ObjectRef, Entry | None] = {}
+        is_found_anew = False
+        for ref in sorted(self._touched):
+            winners[ref], found = self._decided(ref)
+            is_found_anew |= found != self._found.pop(ref, ())
+            if found:
+                self._found[ref] = found
+        self._touched.clear()
+        at_large = tuple(chain.from_iterable(self._contents[name].found() for name in self._order))
+        is_found_anew |= at_large != self._found_at_large
+        self._found_at_large = at_large
+        new = Snapshot(
+            number=old.number + 1,
+            by_type=_by_type(old.by_type, winners),
+            sources=_sources(old.sources, winners),
+            last_good=_last_good(old.last_good, winners),
+            diagnostics=_sorted({*at_large, *chain(*self._found.values())}) if is_found_anew else old.diagnostics,
+        )
+        return old if old.number and _same(old, new) else new
 
-def snapshot_of(batch: Batch) -> Snapshot:
-    """The snapshot of one batch alone, for commands that read once."""
-    return _snapshot([_contents(batch, None)], Snapshot())
+    def _decided(self, ref: ObjectRef) -> tuple[Entry | None, tuple[Diagnostic, ...]]:
+        """The entry that counts, and what is wrong with the object. The only place where sources compete."""
+        contents = (self._contents[name] for name in self._order)
+        entries = [content.entries[ref] for content in contents if ref in content.entries]
+        if not entries:
+            return None, ()
+        first, *others = entries
+        return first, (*first.diagnostics, *(_duplicate(ref, other.source, first.source) for other in others))
 
 
-def _contents(batch: Batch, old: _Contents | None) -> _Contents:
-    former = old.entries if old is not None else {}
+def snapshot_of(*batches: Batch) -> Snapshot:
+    """The snapshot of batches alone, the most important first, for commands that read once."""
+    store = Store([str(number) for number in range(len(batches))])
+    for number, batch in enumerate(batches):
+        store.apply(str(number), batch)
+    return store.changes.value
+
+
+def _contents(batch: Batch, former: Mapping[ObjectRef, Entry]) -> _Contents:
     found = list(batch.diagnostics)
     unknown: dict[tuple[str, str], Raw] = {}
     entries: dict[ObjectRef, Entry] = {}
@@ -113,8 +186,6 @@ def _contents(batch: Batch, old: _Contents | None) -> _Contents:
         if ref not in entries and _is_in(entry.source.file, batch.broken):
             entries[ref] = msgspec.structs.replace(entry, missing=True)
     found.extend(_unknown(raw) for raw in unknown.values())
-    if not entries and not any(problem.level is Level.ERROR for problem in found):
-        found.append(diagnostic("XDS1009", None, source=batch.origin))
     return _Contents(batch.origin, entries, tuple(found))
 
 
@@ -129,6 +200,8 @@ def _is_in(file: str, broken: frozenset[str]) -> bool:
 
 def _entry(raw: Raw, former: Entry | None) -> Entry:
     if former is not None and former.digest == raw.digest:
+        if _same_source(former.source, raw.source) and not former.missing:
+            return former
         return msgspec.structs.replace(former, source=raw.source, missing=False)
     if former is not None and former.good is not None and former.good_digest == raw.digest:
         newest = former.good  # undone: the object from before the mistake
@@ -153,52 +226,66 @@ def _position(source: Source) -> Position | None:
     return Position(source.file, source.start, 1) if source.file else None
 
 
-def _snapshot(contents: Iterable[_Contents], old: Snapshot) -> Snapshot:
-    entries: dict[ObjectRef, Entry] = {}
-    diagnostics: list[Diagnostic] = []
-    for content in contents:
-        diagnostics.extend(content.diagnostics)
-        for ref, entry in content.entries.items():
-            if ref in entries:
-                diagnostics.append(_duplicate(ref, entry.source, entries[ref].source))
-            else:
-                entries[ref] = entry
-                diagnostics.extend(entry.diagnostics)
-    entries = dict(sorted(entries.items(), key=itemgetter(0)))
-    return Snapshot(
-        number=old.number + 1,
-        by_type=_by_type(entries, old),
-        sources={ref: entry.source for ref, entry in entries.items()},
-        last_good=frozenset(ref for ref, entry in entries.items() if entry.is_last_good),
-        diagnostics=tuple(sorted(set(diagnostics), key=Diagnostic.sort_key)),
-    )
+def _by_type(
+    old: Mapping[type[Object], Table[Any]], winners: Mapping[ObjectRef, Entry | None]
+) -> Mapping[type[Object], Table[Any]]:
+    """A table in which nothing changes is the old one; kinds without objects have none."""
+    edits: dict[type[Object], dict[tuple[str, str], Object | None]] = {}
+    for ref, entry in winners.items():
+        edits.setdefault(KINDS[ref.group, ref.kind].type, {})[ref.namespace, ref.name] = (
+            entry.object if entry is not None else None
+        )
+    tables = dict(old)
+    for kind, changed in edits.items():
+        tables[kind] = _table(old.get(kind, Table()), changed)
+    return {kind: table for kind, table in sorted(tables.items(), key=_by_name) if table}
 
 
-def _by_type(entries: Mapping[ObjectRef, Entry], old: Snapshot) -> dict[type[Object], Table[Any]]:
-    """The entries are sorted. A table in which nothing changed is the old one."""
-    tables: dict[type[Object], Table[Any]] = {}
-    for ref, entry in entries.items():
-        if entry.object is not None:
-            tables.setdefault(type(entry.object), Table())[ref.namespace, ref.name] = entry.object
-    return {kind: _kept(table, old.by_type.get(kind)) for kind, table in tables.items()}
+def _by_name(item: tuple[type[Object], Table[Any]]) -> tuple[str, str]:
+    return item[0].GROUP, item[0].KIND
 
 
-def _kept(new: Table[Any], old: Table[Any] | None) -> Table[Any]:
-    if old is None or len(old) != len(new):
-        return new
-    same = all(old.get(key) is value for key, value in new.items())
-    return old if same else new
+def _table(old: Table[Any], edits: Mapping[tuple[str, str], Object | None]) -> Table[Any]:
+    edits = {key: value for key, value in edits.items() if old.get(key) is not value}
+    if not edits:
+        return old
+    return Table(_edited_dict(old, edits))
+
+
+def _sources(old: Mapping[ObjectRef, Source], winners: Mapping[ObjectRef, Entry | None]) -> Mapping[ObjectRef, Source]:
+    edits = {ref: entry.source if entry is not None else None for ref, entry in winners.items()}
+    edits = {ref: source for ref, source in edits.items() if old.get(ref) is not source}
+    return _edited_dict(old, edits) if edits else old
+
+
+def _edited_dict(old: Mapping[K, V], edits: Mapping[K, V | None]) -> dict[K, V]:
+    """A copy with the edits, sorted; None removes."""
+    new = dict(old)
+    for key, value in edits.items():
+        if value is None:
+            new.pop(key, None)
+        else:
+            new[key] = value
+    # Sorting is needed only where a key was added; it is fast where nearly everything is sorted already.
+    return new if new.keys() <= old.keys() else {key: new[key] for key in sorted(new)}  # type: ignore[type-var]
+
+
+def _last_good(old: frozenset[ObjectRef], winners: Mapping[ObjectRef, Entry | None]) -> frozenset[ObjectRef]:
+    new = {ref for ref, entry in winners.items() if entry is not None and entry.is_last_good}
+    return (old - winners.keys()) | new
+
+
+def _sorted(found: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    return tuple(sorted(found, key=Diagnostic.sort_key))
 
 
 def _same(old: Snapshot, new: Snapshot) -> bool:
     return (
-        old.number > 0
-        and old.by_type.keys() == new.by_type.keys()
+        old.by_type.keys() == new.by_type.keys()
         and all(old.by_type[kind] is table for kind, table in new.by_type.items())
         and old.last_good == new.last_good
         and old.diagnostics == new.diagnostics
-        and old.sources.keys() == new.sources.keys()
-        and all(_same_source(old.sources[ref], source) for ref, source in new.sources.items())
+        and old.sources is new.sources
     )
 
 
