@@ -51,7 +51,10 @@ def localities(endpoints: Iterable[Endpoint], weights: LocalityWeights = ()) -> 
 
 def _endpoint(endpoint: Endpoint) -> dict[str, Any]:
     return {
-        "endpoint": {"address": address(endpoint.address, endpoint.port)},
+        "endpoint": {
+            "address": address(endpoint.address, endpoint.port),
+            "additional_addresses": [{"address": address(ip, endpoint.port)} for ip in endpoint.more_addresses],
+        },
         "health_status": _HEALTH[endpoint.health],
         "load_balancing_weight": wrapped(endpoint.weight),
     }

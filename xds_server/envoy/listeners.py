@@ -8,6 +8,7 @@ from typing import Any
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
 from xds_server.envoy import tls
@@ -56,6 +57,8 @@ def api_listener(value: ApiListener) -> Resource:
 
 
 def _listener_filters(value: Listener, inspects: bool, detects: bool) -> Iterator[dict[str, Any]]:
+    if value.proxy_protocol:  # before all that reads the first bytes
+        yield _PROXY_PROTOCOL
     if value.captures:
         yield _ORIGINAL_DESTINATION
     silent = _ports(value.silent_ports)
@@ -73,6 +76,10 @@ def _ports(numbers: tuple[int, ...]) -> dict[str, Any]:
     return {"filter_disabled": rules[0] if len(rules) == 1 else {"or_match": {"rules": rules}}}
 
 
+_PROXY_PROTOCOL = {
+    "name": "envoy.filters.listener.proxy_protocol",
+    "typed_config": packed(proxy_protocol_pb2.ProxyProtocol()),
+}
 _ORIGINAL_DESTINATION = {
     "name": "envoy.filters.listener.original_dst",
     "typed_config": packed(original_dst_pb2.OriginalDst()),

@@ -89,7 +89,7 @@ EVERYWHERE = (
     Endpoint("2001:db8::1", 8080),
 )
 
-FAILOVER = (EVERYWHERE[0], Endpoint("10.0.2.1", 8080, priority=1))
+FAILOVER = (EVERYWHERE[0], Endpoint("10.0.2.1", 8080, priority=1, more_addresses=("2001:db8::2",)))
 SHARES = ((Locality("r1", "z1", "s1"), 70), (Locality("r1", "z2"), 30))
 
 DEFAULT = BackendPolicy()

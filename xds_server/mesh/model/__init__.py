@@ -63,10 +63,13 @@ from xds_server.mesh.model.routes import (
     VirtualHost,
 )
 from xds_server.mesh.model.services import (
+    Alias,
     Discovery,
     Endpoint,
     Health,
     Locality,
+    Nearness,
+    Placement,
     Protocol,
     Service,
     ServicePort,
@@ -77,6 +80,7 @@ from xds_server.mesh.model.view import (
 
 __all__ = [
     "Algorithm",
+    "Alias",
     "ApiListener",
     "Backend",
     "BackendEndpoints",
@@ -110,7 +114,9 @@ __all__ = [
     "Match",
     "Mirror",
     "NameTable",
+    "Nearness",
     "Outlier",
+    "Placement",
     "Protocol",
     "QueryMatch",
     "Redirect",

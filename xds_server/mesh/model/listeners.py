@@ -93,6 +93,7 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     transparent: the redirection is TPROXY, which keeps the client's address.
     hands_on: to the listener of the address that the client wanted to reach, if there is one.
     silent_ports: on these the server may speak first, so the client's first bytes are not waited for.
+    proxy_protocol: connections begin with a PROXY header, in which the load balancer says who the client is.
     """
 
     name: str
@@ -107,6 +108,7 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     transparent: bool = False
     hands_on: bool = False
     silent_ports: tuple[int, ...] = ()
+    proxy_protocol: bool = False
 
 
 class NameTable(Value, frozen=True, eq=False, gc=False):

@@ -58,9 +58,20 @@ class Locality(msgspec.Struct, frozen=True, order=True, gc=False):
     subzone: str = ""
 
 
+class Placement(msgspec.Struct, frozen=True, order=True, gc=False):
+    """Where an endpoint runs, and for whom it is meant: the mesh chooses the endpoints of a proxy by it.
+    hostname: its own name below that of a headless service. for_zones, for_nodes: empty for everybody."""
+
+    node: str = ""
+    hostname: str = ""
+    for_zones: tuple[str, ...] = ()
+    for_nodes: tuple[str, ...] = ()
+
+
 class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     """address: an IP, a DNS name (only with `Discovery.DNS*`) or a unix socket path; then `port` is 0.
-    priority: those of 0 are used first, those of 1 when too few of them are healthy, and so on."""
+    priority: those of 0 are used first, those of 1 when too few of them are healthy, and so on.
+    more_addresses: of the same endpoint in other address families, tried when the first does not answer."""
 
     address: str
     port: int
@@ -69,11 +80,31 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     weight: int = 1
     health: Health = Health.HEALTHY
     priority: int = 0
+    more_addresses: tuple[str, ...] = ()
+    placement: Placement = Placement()
+
+
+class Nearness(enum.Enum):
+    """Which endpoints a client should rather use: those of its own zone, or of its own node."""
+
+    ZONE = "zone"
+    NODE = "node"
+
+
+class Alias(msgspec.Struct, frozen=True, gc=False):
+    """Another host of a service, and the namespaces that see it."""
+
+    host: str
+    exported_to: frozenset[str]
 
 
 class Service(Value, frozen=True, eq=False, gc=False):
     """host: the name that clients use, in lower case. addresses: virtual IPs or CIDRs.
-    exported_to: namespaces that see it, `*` for all. external: not part of the mesh."""
+    exported_to: namespaces that see it, `*` for all. external: not part of the mesh.
+    sticky: all that comes from one address goes to one endpoint. node_local: only endpoints on the client's node.
+    prefers: None when all endpoints are equal.
+    parent: the headless service that this one is a single endpoint of; its policies apply.
+    """
 
     host: str
     name: str
@@ -87,3 +118,8 @@ class Service(Value, frozen=True, eq=False, gc=False):
     exported_to: frozenset[str] = frozenset({"*"})
     subject_alt_names: tuple[str, ...] = ()
     created: str = ""
+    sticky: bool = False
+    node_local: bool = False
+    prefers: Nearness | None = None
+    parent: str = ""
+    aliases: tuple[Alias, ...] = ()
