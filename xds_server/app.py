@@ -20,6 +20,7 @@ from xds_server.settings import Settings
 from xds_server.sources.directory import watch
 from xds_server.store import Store
 from xds_server.version import __version__
+from xds_server.xds.credentials import TlsFiles, credentials
 from xds_server.xds.server import Options, XdsServer
 
 log = structlog.get_logger()
@@ -27,11 +28,14 @@ _SHORT = {type_url: short for short, type_url in TYPES.items()}
 
 
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
-    """Runs until `stop` is set, then lets the streams end. Raises OSError when an address is in use."""
+    """Runs until `stop` is set, then lets the streams end.
+
+    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used.
+    """
     store = Store()
     fleet = Fleet(store.changes)
     observer = Observer(fleet, store.changes)
-    xds = XdsServer(fleet, Options(host=settings.xds_host, port=settings.xds_port))
+    xds = XdsServer(fleet, _options(settings))
     admin = AdminServer(admin_app(_answers(fleet, observer)), settings.admin_host, settings.admin_port)
     xds_port = await xds.start()
     async with asyncio.TaskGroup() as tasks:
@@ -55,6 +59,16 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         for task in running:
             task.cancel()
     log.info("stopped")
+
+
+def _options(settings: Settings) -> Options:
+    files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    return Options(
+        host=settings.xds_host,
+        port=settings.xds_port,
+        credentials=credentials(files) if files.certificate else None,
+        trust_domain=settings.trust_domain if files.client_ca else "",
+    )
 
 
 async def _read(directory: str, store: Store) -> None:

@@ -1,7 +1,8 @@
-"""The file that an Envoy starts with, to be configured by this server."""
+"""The file that an Envoy or a gRPC client starts with, to be configured by this server."""
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import msgspec
@@ -11,8 +12,8 @@ DOWNSTREAM_CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connecti
 
 
 class Node(msgspec.Struct, frozen=True):
-    """Who an Envoy says it is. role: gateway or sidecar; labels choose the Gateways that select it; interception and
-    http_proxy_port are for sidecars, "" and 0 leave them out. unprivileged: it cannot bind ports below 1024."""
+    """Who a proxy says it is. role: gateway, sidecar or grpc. labels choose the Gateways that select it. interception
+    and http_proxy_port are for sidecars, "" and 0 leave them out. unprivileged: it cannot bind ports below 1024."""
 
     id: str
     role: str = "gateway"
@@ -31,10 +32,57 @@ class Admin(msgspec.Struct, frozen=True):
     socket: str = ""
 
 
-def bootstrap(node: Node, xds_host: str = "127.0.0.1", xds_port: int = 15010, admin: Admin | None = None) -> Any:
-    """The bootstrap as plain values."""
+class Tls(msgspec.Struct, frozen=True):
+    """TLS to the server. Paths of PEM files: ca signs the server's certificate, certificate and key are the proxy's.
+    server_name: whom the server's certificate must be for."""
+
+    ca: str
+    certificate: str
+    key: str
+    server_name: str
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """The way to the xDS server. tls: None is plaintext."""
+
+    host: str = "127.0.0.1"
+    port: int = 15010
+    tls: Tls | None = None
+
+
+LOCAL = Channel()
+
+
+def grpc_bootstrap(node: Node, channel: Channel = LOCAL) -> Any:
+    """The bootstrap of a gRPC client (`GRPC_XDS_BOOTSTRAP`) as plain values; see gRFC A27, and A65 for TLS."""
+    credentials: dict[str, Any] = {"type": "insecure"}
+    if channel.tls:
+        # gRPC compares the certificate with the host in server_uri; the name cannot be set.
+        credentials = {
+            "type": "tls",
+            "config": {
+                "ca_certificate_file": channel.tls.ca,
+                "certificate_file": channel.tls.certificate,
+                "private_key_file": channel.tls.key,
+            },
+        }
+    host = f"[{channel.host}]" if ":" in channel.host else channel.host
     return {
-        "node": {"id": node.id, "cluster": node.namespace, "metadata": _metadata(node)},
+        "xds_servers": [
+            {
+                "server_uri": f"{host}:{channel.port}",
+                "channel_creds": [credentials],
+                "server_features": ["xds_v3"],
+            }
+        ],
+        "node": _node(node),
+    }
+
+
+def bootstrap(node: Node, channel: Channel = LOCAL, admin: Admin | None = None) -> Any:
+    """The bootstrap of an Envoy as plain values."""
+    return {
+        "node": _node(node),
         "admin": {"address": _admin_address(admin or Admin())},
         "dynamic_resources": {
             "ads_config": {
@@ -46,7 +94,7 @@ def bootstrap(node: Node, xds_host: str = "127.0.0.1", xds_port: int = 15010, ad
             "cds_config": {"ads": {}, "resource_api_version": "V3"},
             "lds_config": {"ads": {}, "resource_api_version": "V3"},
         },
-        "static_resources": {"clusters": [_xds_cluster(xds_host, xds_port)]},
+        "static_resources": {"clusters": [_xds_cluster(channel)]},
         # Without a limit, Envoy warns at every start that it is unprotected against too many connections.
         "overload_manager": {
             "resource_monitors": [
@@ -61,6 +109,10 @@ def bootstrap(node: Node, xds_host: str = "127.0.0.1", xds_port: int = 15010, ad
             ]
         },
     }
+
+
+def _node(node: Node) -> dict[str, Any]:
+    return {"id": node.id, "cluster": node.namespace, "metadata": _metadata(node)}
 
 
 def _metadata(node: Node) -> dict[str, Any]:
@@ -84,14 +136,14 @@ def _admin_address(admin: Admin) -> dict[str, Any]:
     return {"pipe": {"path": admin.socket}} if admin.socket else _address("127.0.0.1", admin.port)
 
 
-def _xds_cluster(host: str, port: int) -> dict[str, Any]:
-    return {
+def _xds_cluster(channel: Channel) -> dict[str, Any]:
+    cluster = {
         "name": "xds",
         "type": "STRICT_DNS",  # also takes an IP address
         "connect_timeout": "5s",
         "load_assignment": {
             "cluster_name": "xds",
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(host, port)}}]}],
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(channel.host, channel.port)}}]}],
         },
         "typed_extension_protocol_options": {
             HTTP_PROTOCOL_OPTIONS: {
@@ -103,3 +155,39 @@ def _xds_cluster(host: str, port: int) -> dict[str, Any]:
             }
         },
     }
+    return cluster | {"transport_socket": _tls(channel.tls)} if channel.tls else cluster
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            **({} if _is_address(tls.server_name) else {"sni": tls.server_name}),
+            "common_tls_context": {
+                "tls_params": {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"},
+                "alpn_protocols": ["h2"],
+                "tls_certificates": [
+                    {"certificate_chain": {"filename": tls.certificate}, "private_key": {"filename": tls.key}}
+                ],
+                "validation_context": {
+                    "trusted_ca": {"filename": tls.ca},
+                    # Without it, any certificate of the authority would do, also another proxy's.
+                    "match_typed_subject_alt_names": [
+                        {
+                            "san_type": "IP_ADDRESS" if _is_address(tls.server_name) else "DNS",
+                            "matcher": {"exact": tls.server_name},
+                        }
+                    ],
+                },
+            },
+        },
+    }
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

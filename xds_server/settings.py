@@ -27,7 +27,23 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     admin_port: Annotated[int, _Doc(ge=0, le=65535, description="Port of the admin endpoints; 0 picks a free one.")] = (
         15014
     )
-    insecure: Annotated[bool, _Doc(description="Allow plain-text xDS on an address that is not loopback.")] = False
+    tls_cert: Annotated[
+        str, _Doc(description="Certificate chain of the xDS server, PEM; followed when it changes.")
+    ] = ""
+    tls_key: Annotated[str, _Doc(description="Its private key, PEM.")] = ""
+    tls_client_ca: Annotated[
+        str, _Doc(description="Authorities that sign the clients' certificates, PEM; then every client must have one.")
+    ] = ""
+    trust_domain: Annotated[
+        str,
+        _Doc(
+            min_length=1,
+            description="Clients are named spiffe://TRUST_DOMAIN/ns/NAMESPACE/sa/SERVICE_ACCOUNT, as their nodes say.",
+        ),
+    ] = "cluster.local"
+    insecure: Annotated[
+        bool, _Doc(description="Allow xDS without client certificates on an address that is not loopback.")
+    ] = False
     drain_seconds: Annotated[
         float, _Doc(ge=0, description="Seconds that streams may take to end after SIGTERM or SIGINT.")
     ] = 5.0
@@ -40,10 +56,15 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "info"
 
     def __post_init__(self) -> None:
-        if not self.insecure and not is_loopback(self.xds_host):
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise ValueError("tls-cert and tls-key belong together; one of them is missing")
+        if self.tls_client_ca and not self.tls_cert:
+            raise ValueError("tls-client-ca needs tls-cert and tls-key; `xds-server certs` makes all three")
+        if not (self.tls_client_ca or self.insecure or is_loopback(self.xds_host)):
             raise ValueError(
-                f"xds-host {self.xds_host} is not a loopback address, and plain-text xDS carries private keys; "
-                "use 127.0.0.1, or add --insecure if you trust everything that can reach this port"
+                f"xds-host {self.xds_host} is not a loopback address, and xDS carries private keys; "
+                "add --tls-cert, --tls-key and --tls-client-ca (`xds-server certs` makes them), use 127.0.0.1, "
+                "or add --insecure if you trust everything that can reach this port"
             )
         if not is_loopback(self.admin_host):
             raise ValueError(f"admin-host {self.admin_host} is not a loopback address; these endpoints have no login")

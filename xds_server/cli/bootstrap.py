@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from xds_server.bootstrap import Admin, Node, bootstrap
+from xds_server.bootstrap import Admin, Channel, Node, Tls, bootstrap, grpc_bootstrap
 from xds_server.cli.options import Command
 from xds_server.cli.output import FORMATS, formatted
 
@@ -22,7 +22,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 
 @click.command("bootstrap", cls=Command)
 @click.option("--node-id", default="", help="The proxy's name in logs and status.  [default: ROLE.NAMESPACE]")
-@click.option("--role", type=click.Choice(["gateway", "sidecar"]), default="gateway", show_default=True)
+@click.option("--role", type=click.Choice(["gateway", "sidecar", "grpc"]), default="gateway", show_default=True)
 @click.option("--namespace", "-n", default="default", show_default=True, help="Namespace of the proxy.")
 @click.option("--label", "-l", "labels", multiple=True, callback=_labels, help="key=value; repeat for more.")
 @click.option("--service-account", default="", help="Service account of the proxy's workload.")
@@ -37,20 +37,42 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 @click.option("--unprivileged", is_flag=True, help="The proxy cannot bind ports below 1024.")
 @click.option("--xds-host", default="127.0.0.1", show_default=True, help="Address or name of the xDS server.")
 @click.option("--xds-port", type=click.IntRange(1, 65535), default=15010, show_default=True, help="Port of it.")
+@click.option("--tls-ca", default="", metavar="FILE", help="Who signs the server's certificate, PEM; means TLS.")
+@click.option("--tls-cert", default="", metavar="FILE", help="The proxy's own certificate, PEM.")
+@click.option("--tls-key", default="", metavar="FILE", help="The private key of it, PEM.")
+@click.option("--tls-server-name", default="", help="Whom the server's certificate is for.  [default: --xds-host]")
 @click.option("--admin-port", type=click.IntRange(0, 65535), default=9901, show_default=True, help="On 127.0.0.1.")
 @click.option("--admin-uds", type=click.Path(path_type=Path), help="A unix socket for the admin interface instead.")
 @click.option("--output", "-o", type=click.Choice(FORMATS), default="yaml", show_default=True)
 def command(
-    xds_host: str, xds_port: int, admin_port: int, admin_uds: Path | None, output: str, node_id: str, **node: Any
+    xds_host: str,
+    xds_port: int,
+    tls_ca: str,
+    tls_cert: str,
+    tls_key: str,
+    tls_server_name: str,
+    admin_port: int,
+    admin_uds: Path | None,
+    output: str,
+    node_id: str,
+    **node: Any,
 ) -> None:
     """Print an Envoy bootstrap: `xds-server bootstrap > envoy.yaml && envoy -c envoy.yaml`.
 
-    It gets everything over one delta ADS stream, with keepalive.
+    It gets everything over one delta ADS stream, with keepalive. With --role grpc it is the file of
+    GRPC_XDS_BOOTSTRAP instead. The paths of --tls-* are those that the proxy sees; `xds-server certs` makes the files.
     """
     if node["role"] != "sidecar":
         if node["http_proxy_port"]:
             raise click.UsageError("--http-proxy-port is for --role sidecar")
         node["interception"] = ""
+    if any((tls_ca, tls_cert, tls_key, tls_server_name)) and not all((tls_ca, tls_cert, tls_key)):
+        raise click.UsageError("--tls-ca, --tls-cert and --tls-key belong together")
     who = Node(id=node_id or f"{node['role']}.{node['namespace']}", **node)
+    tls = Tls(tls_ca, tls_cert, tls_key, tls_server_name or xds_host) if tls_ca else None
+    channel = Channel(xds_host, xds_port, tls)
+    if node["role"] == "grpc":
+        click.echo(formatted(grpc_bootstrap(who, channel), "json"), nl=False)
+        return
     admin = Admin(admin_port, str(admin_uds) if admin_uds else "")
-    click.echo(formatted(bootstrap(who, xds_host, xds_port, admin), output), nl=False)
+    click.echo(formatted(bootstrap(who, channel, admin), output), nl=False)

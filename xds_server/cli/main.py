@@ -18,6 +18,8 @@ COMMANDS: dict[str, str] = {
     "translate": "Print the xDS resources that a directory of YAML gives.",
     "lint": "Say what is wrong with a directory of YAML.",
     "bootstrap": "Print an Envoy bootstrap for this server.",
+    "certs": "Make certificates for TLS on the xDS channel.",
+    "check": "Ask a running server whether it is ready.",
     "demo": "Watch requests go through a real Envoy.",
     "version": "Print the version.",
 }

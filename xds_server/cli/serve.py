@@ -26,7 +26,7 @@ def _option(field: Any) -> click.Option:
     kind, description = field.type.type, field.type.extra_json_schema["description"]
     flag = isinstance(kind, msgspec.inspect.BoolType)
     choices = click.Choice(kind.values) if isinstance(kind, msgspec.inspect.LiteralType) else None
-    shown = "" if flag else f"  [default: {field.default}]"
+    shown = "" if flag or field.default == "" else f"  [default: {field.default}]"
     return click.Option(
         [f"--{field.encode_name}", field.name],
         is_flag=flag,
@@ -58,10 +58,13 @@ def command(directory: str, config: Path | None, **flags: Any) -> int:
 def _run(settings: Settings) -> int:
     from xds_server.app import serve  # brings gRPC, which `--help` can do without
     from xds_server.cli.logs import configure
+    from xds_server.xds.credentials import CredentialsError
 
     configure(settings)
     try:
         asyncio.run(_until_signal(serve, settings))
+    except CredentialsError as error:
+        raise CannotRun(str(error)) from None
     except OSError as error:
         raise CannotRun(f"{error}; another server may be running, see --xds-port and --admin-port") from None
     return CLEAN

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from xds_server.bootstrap import Admin, Node, bootstrap
+from xds_server.bootstrap import Admin, Channel, Node, Tls, bootstrap
 
 GRACE = 8.0
 """Seconds that a child may take to end before it is killed."""
@@ -89,12 +89,12 @@ def find_envoy() -> str:
 
 
 @contextlib.asynccontextmanager
-async def envoy(node: Node, xds_port: int, directory: Path) -> AsyncIterator[Child]:
+async def envoy(node: Node, xds_port: int, directory: Path, tls: Tls | None = None) -> AsyncIterator[Child]:
     """An Envoy with the bootstrap that `xds-server bootstrap` writes. Its files are in the directory: NAME.json,
     NAME.log and NAME.sock, its admin interface."""
     config = directory / f"{node.id}.json"
     admin = Admin(socket=str(directory / f"{node.id}.sock"))
-    config.write_text(json.dumps(bootstrap(node, xds_port=xds_port, admin=admin)))
+    config.write_text(json.dumps(bootstrap(node, Channel(port=xds_port, tls=tls), admin)))
     options = ["--concurrency", "2", "--disable-hot-restart", "--log-level", "warn"]
     async with child([find_envoy(), "-c", config, *options], directory / f"{node.id}.log") as running:
         yield running

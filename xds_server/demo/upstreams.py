@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import Any
 
 from xds_server.demo.system import Workload
 
@@ -14,18 +15,38 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")
 """What a Postgres client sends first to ask for TLS (protocol 3.0, section 53.7)."""
 
 
-async def serve_http(workload: Workload, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """HTTP/1.1 with keep-alive. The answer tells the workload and what it was asked."""
+async def _nothing() -> dict[str, Any]:
+    return {}
+
+
+async def serve_http(
+    workload: Workload,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    more: Callable[[], Awaitable[dict[str, Any]]] = _nothing,
+) -> None:
+    """HTTP/1.1 with keep-alive. The answer tells the workload, what it was asked, and `more`.
+
+    A request header `x-answer: 503,503,200` asks for these statuses, one after the other, as the sidecar or gateway
+    tries again.
+    """
     while head := await _head(reader):
         request, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
         await reader.readexactly(int(headers.get("content-length", 0)))
         method, path, _ = request.split(" ")
         answer = {"app": workload.app, "version": workload.version, "method": method, "path": path, "headers": headers}
-        body = json.dumps(answer).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body))
+        body = json.dumps(answer | await more()).encode()
+        writer.write(b"HTTP/1.1 %d Answer\r\ncontent-type: application/json\r\n" % _status(headers))
+        writer.write(b"content-length: %d\r\n\r\n" % len(body))
         writer.write(b"" if method == "HEAD" else body)
         await writer.drain()
+
+
+def _status(headers: dict[str, str]) -> int:
+    wanted = headers.get("x-answer", "200").split(",")
+    attempt = int(headers.get("x-envoy-attempt-count", 1))
+    return int(wanted[min(attempt, len(wanted)) - 1])
 
 
 async def _head(reader: asyncio.StreamReader) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,8 +15,10 @@ from grpc_reflection.v1alpha import reflection
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from xds_server.fleet import Fleet
+from xds_server.mesh.proxy import Proxy
 from xds_server.version import __version__
 from xds_server.xds.delta import DELTA
+from xds_server.xds.identity import IdentityError, admit
 from xds_server.xds.request import ProtocolError
 from xds_server.xds.sotw import SOTW
 from xds_server.xds.stream import Stream
@@ -40,7 +43,8 @@ class Options(msgspec.Struct, frozen=True):
     max_streams: streams at the same time; more are answered RESOURCE_EXHAUSTED.
     max_request_bytes: a reconnecting Envoy lists all that it has, 21 MB were seen (envoy#36169).
     max_age: seconds after which a connection is asked to reconnect, +-10 %; 0 for never.
-    credentials: TLS; None is plaintext.
+    credentials: TLS; None is plaintext. trust_domain: that of the clients' certificates, each of which is good for the
+    nodes of its service account; empty when clients have none.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +54,7 @@ class Options(msgspec.Struct, frozen=True):
     max_request_bytes: int = 128 * 2**20
     max_age: float = 0.0
     credentials: grpc.ServerCredentials | None = None
+    trust_domain: str = ""
 
 
 class XdsServer:
@@ -116,15 +121,22 @@ class XdsServer:
             reason = "the server is going away" if self._draining else "too many streams"
             code = grpc.StatusCode.UNAVAILABLE if self._draining else grpc.StatusCode.RESOURCE_EXHAUSTED
             await context.abort(code, reason)
-        stream = Stream(self._fleet, variant, only, self._options.identifier, _Call(context))
+        stream = Stream(self._fleet, variant, only, self._options.identifier, _Call(context), self._admission(context))
         self._streams[stream] = None
         try:
             await stream.run()
         except ProtocolError as error:
             log.warning("a client broke the protocol", peer=context.peer(), error=str(error))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except IdentityError as error:
+            log.warning("a client claims to be another", peer=context.peer(), node=stream.node, error=str(error))
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         finally:
             del self._streams[stream]
+
+    def _admission(self, context: Any) -> Callable[[Proxy], None]:
+        trust_domain = self._options.trust_domain
+        return partial(admit, context.auth_context(), trust_domain) if trust_domain else lambda _: None
 
 
 class _Call:
