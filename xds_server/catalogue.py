@@ -45,6 +45,7 @@ CATALOGUE: dict[str, Code] = {
         _E, "an internal error while translating: {detail}", "the object is left out; please report this bug"
     ),
     "XDS1011": Code(_W, "the file is empty now", "its objects stay as they were until the file is deleted"),
+    "XDS1012": Code(_I, "{field} is for {whose}", "nothing that a proxy gets depends on it"),
     # 2xxx: references
     "XDS2001": Code(_E, "there is no service {host!r}", "requests to it are answered 503", ("IST0101", "KIA1101")),
     "XDS2002": Code(_E, "{host} has no port {port}; it has: {ports}", "requests to it are answered 503", ("KIA1103",)),
@@ -65,13 +66,16 @@ CATALOGUE: dict[str, Code] = {
         "requests to it are answered 503",
         ("IST0112",),
     ),
+    "XDS2008": Code(
+        _W, "no Pod says which number the port {port!r} of this workload has", "the sidecar does not serve the port"
+    ),
     # 3xxx: conflicts and shadowing
     "XDS3001": Code(_W, "{first} already sets the trafficPolicy of {host}", "this one has no effect"),
     "XDS3002": Code(_W, "{first} already defines the subset {subset!r}", "this one has no effect"),
     "XDS3003": Code(_W, "no request can reach this route: a route of {first} before it takes all", "", ("IST0130",)),
     "XDS3005": Code(
         _W,
-        "{first} already has 127.0.0.1:{port} for connections that are not HTTP",
+        "{first} already has {where} for connections that are not HTTP",
         "this service cannot be reached there from such a sidecar",
     ),
     "XDS3006": Code(
@@ -89,8 +93,12 @@ CATALOGUE: dict[str, Code] = {
     ),
     "XDS3009": Code(
         _I,
-        "{first} already has 127.0.0.1:{port} for connections that are not HTTP",
+        "{first} already has {where} for connections that are not HTTP",
         "this service can be reached there by HTTP only; name its port tcp-... or http-...",
+    ),
+    "XDS3011": Code(_E, "{first} already selects the same workloads", "this one has no effect", ("IST0110", "IST0111")),
+    "XDS3012": Code(
+        _W, "{first} says that port {port} of the workload speaks another protocol", "the oldest Service counts"
     ),
     # 4xxx: routing semantics
     "XDS4001": Code(_I, "port {port} is not TCP", "the proxy does not carry it"),
@@ -114,10 +122,15 @@ CATALOGUE: dict[str, Code] = {
     ),
     "XDS4011": Code(_E, "{value!r} {reason}", "the value is left out; the rest of the route works"),
     "XDS4012": Code(_W, "port {port} is below 1024, which an unprivileged proxy cannot bind", "it is left out"),
-    "XDS4013": Code(
-        _W, "a sidecar asks for INTERCEPTION_MODE {mode}, which is not supported; use NONE", "it gets no listeners"
-    ),
     "XDS4014": Code(_W, "{field} is not supported by gRPC clients without a proxy", "they use their default"),
+    "XDS4015": Code(
+        _W,
+        "port {port} is TCP, and the service has no address by which redirected connections can be told apart",
+        "connections to it pass through without its policies; give it a clusterIP or addresses",
+    ),
+    "XDS4016": Code(
+        _E, "an ingress listener that opens its own port needs a defaultEndpoint", "the listener is left out"
+    ),
     # 5xxx: TLS and secrets
     "XDS5001": Code(_E, "there is no Secret {secret}", "the server is left out until there is", ("IST0161",)),
     "XDS5002": Code(_E, "{secret} cannot be used: {problem}", "the server is left out until it can", ("IST0161",)),

@@ -122,7 +122,7 @@ def from_pods(service: core.Service, pods: tuple[Pod, ...], nodes: tuple[core.No
         for pod in pods:
             if not (service.spec.publish_not_ready_addresses or _ready(pod)):
                 continue
-            number = _target_port(port, pod)
+            number = target_port(port, pod)
             if number is None:
                 path = ("spec", "ports", index, "targetPort")
                 notes.append(diagnostic("XDS2005", service.ref, path, port=port.target_port, pod=pod.ref))
@@ -152,8 +152,8 @@ def _addresses(pod: Pod) -> tuple[str, ...]:
     return (listed or ((pod.status.pod_ip,) if pod.status.pod_ip else ()))[:1]
 
 
-def _target_port(port: core.ServicePort, pod: Pod) -> int | None:
-    """The number of a container's port; None when the Pod has no port of that name."""
+def target_port(port: core.ServicePort, pod: Pod | None) -> int | None:
+    """The number of a container's port; None when the Pod (which may be unknown) has no port of that name."""
     target = port.target_port
     if target is None or target == "" or target == 0:
         return port.port
@@ -161,6 +161,8 @@ def _target_port(port: core.ServicePort, pod: Pod) -> int | None:
         return target
     if target.isdecimal():
         return int(target)
+    if pod is None:
+        return None
     running = (*pod.spec.containers, *(c for c in pod.spec.init_containers if c.restart_policy == "Always"))
     for container in running:
         for declared in container.ports:

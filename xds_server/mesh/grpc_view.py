@@ -27,6 +27,7 @@ from xds_server.mesh.model import (
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
+from xds_server.mesh.scope import EVERYTHING
 from xds_server.mesh.service_hosts import ServiceRoutes
 
 
@@ -34,7 +35,7 @@ class GrpcView:
     """Collects the parts of one gRPC client's view; lives only while the view is made."""
 
     def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> None:
-        routes = ServiceRoutes(mesh, proxy.namespace, proxy.labels, memo, gathered)
+        routes = ServiceRoutes(mesh, proxy, EVERYTHING, memo, gathered)
         self.api_listeners: list[ApiListener] = []
         self.route_tables: list[RouteTable] = []
         for service, port in routes.entries():

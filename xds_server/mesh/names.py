@@ -112,6 +112,16 @@ def parse_gateway_routes(name: str) -> GatewayRoutes:
     return GatewayRoutes(int(port), "".join(bind_parts), port_name, gateway, namespace)
 
 
+PASSTHROUGH = "PassthroughCluster"
+BLACK_HOLE = "BlackHoleCluster"
+INBOUND_PASSTHROUGH = "InboundPassthroughCluster"
+
+
+def inbound(port: int) -> str:
+    """The cluster of one port of the workload itself."""
+    return str(ClusterName("inbound", port, "", ""))
+
+
 HTTP_PROXY_ROUTES = "http_proxy"
 """A sidecar's route configuration for its HTTP proxy port."""
 

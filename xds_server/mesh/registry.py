@@ -22,11 +22,37 @@ from xds_server.mesh.visibility import visible
 K = TypeVar("K", bound=Object)
 
 
+class Workloads(Value, frozen=True, eq=False, gc=False):
+    """What runs where: Pods by namespace, Nodes by name, EndpointSlices by the service that they belong to."""
+
+    pods: Mapping[str, Mapping[str, Pod]] = {}
+    nodes: Mapping[str, core.Node] = {}
+    slices: Mapping[tuple[str, str], tuple[EndpointSlice, ...]] = {}
+
+    def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
+        """An empty selector selects nothing, as in a Service."""
+        if not selector:
+            return ()
+        pods = self.pods.get(namespace, {}).values()
+        return tuple(pod for pod in pods if ep.selects(selector, pod.metadata.labels))
+
+    def pods_named(self, namespace: str, wanted: Iterable[str]) -> tuple[Pod, ...]:
+        pods = self.pods.get(namespace, {})
+        return tuple(pods[name] for name in dict.fromkeys(wanted) if name in pods)
+
+    def nodes_named(self, wanted: Iterable[str]) -> tuple[core.Node, ...]:
+        return tuple(self.nodes[name] for name in dict.fromkeys(wanted) if name in self.nodes)
+
+
+NO_WORKLOADS = Workloads()
+
+
 class Registry(Value, frozen=True, eq=False, gc=False):
     """by_host: host -> its services, the one that wins first. endpoints: of every service."""
 
     by_host: Mapping[str, tuple[Service, ...]] = {}
     endpoints: Mapping[Service, ep.ServiceEndpoints] = {}
+    workloads: Workloads = NO_WORKLOADS
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def find(self, host: str, namespace: str) -> Service | None:
@@ -59,7 +85,7 @@ def registry(snapshot: Snapshot, memo: Memo) -> Registry:
     ranked = {host: tuple(sorted(same, key=_rank)) for host, same in sorted(by_host.items())}
     for host, same in ranked.items():
         notes += [diagnostic("XDS3007", s.origin.ref, (), host=host, first=same[0].origin.ref) for s in same[1:]]
-    return Registry(ranked, endpoints, tuple(notes))
+    return Registry(ranked, endpoints, index, tuple(notes))
 
 
 def _rank(service: Service) -> tuple[object, ...]:
@@ -85,28 +111,6 @@ def _attempted(
         return ep.NO_ENDPOINTS
     notes += found.diagnostics
     return found
-
-
-class Workloads(Value, frozen=True, eq=False, gc=False):
-    """What runs where: Pods by namespace, Nodes by name, EndpointSlices by the service that they belong to."""
-
-    pods: Mapping[str, Mapping[str, Pod]]
-    nodes: Mapping[str, core.Node]
-    slices: Mapping[tuple[str, str], tuple[EndpointSlice, ...]]
-
-    def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
-        """An empty selector selects nothing, as in a Service."""
-        if not selector:
-            return ()
-        pods = self.pods.get(namespace, {}).values()
-        return tuple(pod for pod in pods if ep.selects(selector, pod.metadata.labels))
-
-    def pods_named(self, namespace: str, wanted: Iterable[str]) -> tuple[Pod, ...]:
-        pods = self.pods.get(namespace, {})
-        return tuple(pods[name] for name in dict.fromkeys(wanted) if name in pods)
-
-    def nodes_named(self, wanted: Iterable[str]) -> tuple[core.Node, ...]:
-        return tuple(self.nodes[name] for name in dict.fromkeys(wanted) if name in self.nodes)
 
 
 def _workloads(pods: Table[Pod], nodes: Table[core.Node], slices: Table[EndpointSlice]) -> Workloads:

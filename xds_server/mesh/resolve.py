@@ -8,6 +8,7 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.istio.sidecar import Sidecar
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.snapshot import Snapshot, Table
 from xds_server.memo import Memo
@@ -17,6 +18,7 @@ from xds_server.mesh.hosts import bindable
 from xds_server.mesh.model import Value
 from xds_server.mesh.registry import Registry, registry
 from xds_server.mesh.routes.virtual_service import gateways_of
+from xds_server.mesh.scope import Sidecars, sidecars
 from xds_server.mesh.visibility import exported_to, visible
 
 
@@ -38,6 +40,7 @@ class Mesh(Value, frozen=True, eq=False, gc=False):
     rules: RuleIndex
     routes: RouteIndex
     gateways: tuple[Gateway, ...]
+    sidecars: Sidecars
     kubernetes_services: Table[core.Service]
     secrets: Table[core.Secret]
     diagnostics: tuple[Diagnostic, ...]
@@ -47,15 +50,17 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
     found = registry(snapshot, memo)
     rules = memo(rule_index, snapshot.of(DestinationRule))
     gateways = snapshot.of(Gateway)
+    restrictions = memo(sidecars, snapshot.of(Sidecar))
     notes = memo(unbound, snapshot.of(VirtualService), gateways)
     return Mesh(
         registry=found,
         rules=rules,
         routes=memo(route_index, snapshot.of(VirtualService)),
         gateways=memo(_oldest_first, gateways),
+        sidecars=restrictions,
         kubernetes_services=snapshot.of(core.Service),
         secrets=snapshot.of(core.Secret),
-        diagnostics=(*found.diagnostics, *rules.diagnostics, *notes),
+        diagnostics=(*found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
     )
 
 

@@ -11,7 +11,7 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef
-from xds_server.mesh.model import Route
+from xds_server.mesh.model import Backend, Route
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.routes.matches import is_catch_all
 from xds_server.mesh.routes.targets import Target, Targets
@@ -26,10 +26,14 @@ from xds_server.mesh.routes.virtual_service import (
 
 
 class Gathered:
-    """What the view of one proxy needs beside its listeners; lives only while the view is made."""
+    """What the view of one proxy needs beside its listeners; lives only while the view is made.
+
+    special: backends that are no service's, by name.
+    """
 
     def __init__(self) -> None:
         self.backends: set[BackendRef] = set()
+        self.special: dict[str, Backend] = {}
         self.notes: list[Diagnostic] = []
 
 

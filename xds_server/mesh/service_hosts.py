@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from xds_server.diagnostics import Diagnostic
+from xds_server.diagnostics import Path
 from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.kube.meta import Object
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef, backend_hash_key
 from xds_server.mesh.destination_rules import Rules
-from xds_server.mesh.model import Destination, Forward, Labels, Match, Retry, Route, Service, ServicePort, Value
+from xds_server.mesh.model import Destination, Forward, Match, Retry, Route, Service, ServicePort, Value
+from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.registry import Registry
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered, merge, routes_for
 from xds_server.mesh.routes.actions import DEFAULT_RETRY
+from xds_server.mesh.routes.targets import DestinationLike, Resolver, Target
 from xds_server.mesh.routes.virtual_service import Client
+from xds_server.mesh.scope import Egress, Scope
 
 Entry = tuple[Service, ServicePort]
 """One port of a service."""
@@ -38,11 +43,14 @@ class MeshRoutes(Value, frozen=True, eq=False, gc=False):
         return ()
 
 
-def mesh_routes(mesh: Mesh, namespace: str) -> MeshRoutes:
+def mesh_routes(mesh: Mesh, namespace: str, egress: tuple[Egress, ...]) -> MeshRoutes:
     by_host: dict[str, list[VirtualService]] = {}
     for service in mesh.routes.bound_to(names.MESH_GATEWAY, namespace):
+        own = service.metadata.namespace
         for host in service.spec.hosts:
-            by_host.setdefault(names.full_host(host, service.metadata.namespace), []).append(service)
+            full = names.full_host(host, own)
+            if any(out.takes(own, full) for out in egress):
+                by_host.setdefault(full, []).append(service)
     return MeshRoutes({host: tuple(dict.fromkeys(found)) for host, found in by_host.items()})
 
 
@@ -72,21 +80,31 @@ def default_route(service: Service, port: ServicePort, rules: Rules | None) -> R
 class ServiceRoutes:
     """Makes the routes of services for one client namespace; lives only while a view is made."""
 
-    def __init__(self, mesh: Mesh, namespace: str, labels: Labels | None, memo: Memo, gathered: Gathered) -> None:
-        self._mesh, self._namespace, self._labels = mesh, namespace, labels
-        self._memo, self._gathered = memo, gathered
-        self.bound: MeshRoutes = memo(mesh_routes, mesh, namespace)
-
-    def services(self) -> tuple[Service, ...]:
-        return self._mesh.registry.seen_from(self._namespace)
+    def __init__(self, mesh: Mesh, proxy: Proxy, scope: Scope, memo: Memo, gathered: Gathered) -> None:
+        self._mesh, self._proxy, self._memo, self._gathered = mesh, proxy, memo, gathered
+        self.bound: MeshRoutes = memo(mesh_routes, mesh, proxy.namespace, scope.egress)
+        self._services = memo(seen_services, mesh.registry, proxy.namespace, scope.egress)
 
     def entries(self) -> Iterator[Entry]:
-        for service in self.services():
+        for service in self._services:
             for port in service.ports:
                 yield service, port
 
     def client(self, port: int) -> Client:
-        return Client(names.MESH_GATEWAY, port, self._namespace, self._labels)
+        return Client(names.MESH_GATEWAY, port, self._proxy.namespace, self._proxy.labels)
+
+    def bound_to(self, host: str) -> tuple[VirtualService, ...]:
+        return self.bound.of(host)
+
+    def destination(self, destination: DestinationLike, of: Object, path: Path) -> str:
+        """The backend of a destination that another resource than a VirtualService names."""
+        host = names.full_host(destination.host, of.metadata.namespace)
+        service = self._mesh.registry.find(host, self._proxy.namespace)
+        rules = self._mesh.rules.find(service, self._proxy.namespace) if service else None
+        resolver = Resolver(of.ref, (Target(host, service, rules),), 0, self._gathered.notes)
+        name, _ = resolver.backend(destination, path)
+        self._gathered.backends |= resolver.used
+        return name
 
     def of_virtual_services(self, found: tuple[VirtualService, ...], port: int) -> tuple[Route, ...]:
         parts = [routes_for(self._mesh, s, self.client(port), self._memo, self._gathered) for s in found if s.spec.http]
@@ -97,9 +115,11 @@ class ServiceRoutes:
         return self.of_virtual_services(self.bound.of(service.host), port.number) or (self.default(service, port),)
 
     def default(self, service: Service, port: ServicePort) -> Route:
-        rules = self._mesh.rules.find(service, self._namespace)
+        rules = self._mesh.rules.find(service, self._proxy.namespace)
         self._gathered.backends.add(BackendRef(service, port, "", rules))
         return self._memo(default_route, service, port, rules)
 
-    def note(self, found: Diagnostic) -> None:
-        self._gathered.notes.append(found)
+
+def seen_services(registry: Registry, namespace: str, egress: tuple[Egress, ...]) -> tuple[Service, ...]:
+    seen = registry.seen_from(namespace)
+    return tuple(service for service in seen if any(out.takes(service.namespace, service.host) for out in egress))

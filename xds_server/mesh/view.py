@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic
 from xds_server.memo import Memo
@@ -14,38 +17,50 @@ from xds_server.mesh.names import outbound
 from xds_server.mesh.proxy import Proxy, ProxyKind
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
-from xds_server.mesh.sidecar_view import SidecarView
+from xds_server.mesh.sidecar_view import sidecar_view
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
 def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
     gathered = Gathered()
-    made = _VIEWS[proxy.kind](mesh, proxy, memo, gathered)
+    parts = _PARTS[proxy.kind](mesh, proxy, memo, gathered)
     backends, endpoints = _backends(mesh, proxy, gathered, memo)
-    secrets = made.secrets if isinstance(made, GatewayView) else {}
     return View(
-        listeners=() if isinstance(made, GrpcView) else tuple(made.listeners),
-        api_listeners=tuple(made.api_listeners) if isinstance(made, GrpcView) else (),
-        route_tables=tuple(made.route_tables),
+        **parts,
         backends=backends,
         endpoints=endpoints,
-        secrets=tuple(secrets[name] for name in sorted(secrets)),
         diagnostics=tuple(dict.fromkeys(gathered.notes)),
     )
 
 
-_VIEWS: dict[ProxyKind, type[GatewayView] | type[SidecarView] | type[GrpcView]] = {
-    ProxyKind.GATEWAY: GatewayView,
-    ProxyKind.SIDECAR: SidecarView,
-    ProxyKind.GRPC: GrpcView,
+def _gateway(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> dict[str, Any]:
+    made = GatewayView(mesh, proxy, memo, gathered)
+    secrets = tuple(made.secrets[name] for name in sorted(made.secrets))
+    return {"listeners": tuple(made.listeners), "route_tables": tuple(made.route_tables), "secrets": secrets}
+
+
+def _sidecar(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> dict[str, Any]:
+    made = sidecar_view(mesh, proxy, memo, gathered)
+    return {"listeners": made.listeners, "route_tables": made.route_tables, "name_tables": made.name_tables}
+
+
+def _grpc(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> dict[str, Any]:
+    made = GrpcView(mesh, proxy, memo, gathered)
+    return {"api_listeners": tuple(made.api_listeners), "route_tables": tuple(made.route_tables)}
+
+
+_PARTS: dict[ProxyKind, Callable[[Mesh, Proxy, Memo, Gathered], dict[str, Any]]] = {
+    ProxyKind.GATEWAY: _gateway,
+    ProxyKind.SIDECAR: _sidecar,
+    ProxyKind.GRPC: _grpc,
 }
 
 
 def _backends(
     mesh: Mesh, proxy: Proxy, gathered: Gathered, memo: Memo
 ) -> tuple[tuple[Backend, ...], tuple[BackendEndpoints, ...]]:
-    """Whatever the routes lead to, sorted by name."""
+    """Whatever the routes and listeners lead to, sorted by name."""
     backends, endpoints = [], []
     for ref in sorted(gathered.backends, key=_name):
         found = mesh.registry.endpoints[ref.service]
@@ -62,7 +77,8 @@ def _backends(
         backends.append(value)
         if value.discovery is Discovery.ENDPOINTS:
             endpoints.append(memo(backend_endpoints, ref, found))
-    return tuple(backends), tuple(endpoints)
+    backends += gathered.special.values()
+    return tuple(sorted(backends, key=lambda made: made.name)), tuple(endpoints)
 
 
 def _name(ref: BackendRef) -> str:

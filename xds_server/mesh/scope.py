@@ -1,0 +1,135 @@
+"""The Sidecar resource: which of the mesh a workload's proxy sees.
+
+Source: istio pilot/pkg/model/sidecar.go. A Sidecar that selects the workload wins over its namespace's own, that over
+the root namespace's; without any, everything is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.kube.istio.sidecar import IstioEgressListener, IstioIngressListener, Sidecar
+from xds_server.kube.snapshot import Table
+from xds_server.mesh.destination_rules import ROOT_NAMESPACE
+from xds_server.mesh.endpoints import selects
+from xds_server.mesh.hosts import narrower
+from xds_server.mesh.model import Connections, Value
+from xds_server.mesh.origin import Origin
+from xds_server.mesh.policy import connections
+from xds_server.mesh.proxy import Proxy
+
+
+class HostFilter(msgspec.Struct, frozen=True):
+    """namespace: `*` for all. host: perhaps a wildcard, `*` for all."""
+
+    namespace: str
+    host: str
+
+    def takes(self, namespace: str, host: str) -> bool:
+        return self.namespace in ("*", namespace) and (self.host == "*" or narrower(self.host, host) == host)
+
+
+class Egress(msgspec.Struct, frozen=True):
+    """One way out. port 0: for every port that nothing else names. address: where it listens, empty for the default.
+    captured: False when it opens its port although the proxy's traffic is redirected."""
+
+    hosts: tuple[HostFilter, ...]
+    port: int = 0
+    protocol: str = ""
+    address: str = ""
+    captured: bool = True
+
+    def takes(self, namespace: str, host: str) -> bool:
+        return any(each.takes(namespace, host) for each in self.hosts)
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """sidecar None: nobody restricts it. ingress: None for the ports of the workload's own services.
+    allow_any: connections to hosts that nobody knows are let through."""
+
+    egress: tuple[Egress, ...]
+    sidecar: Sidecar | None = None
+    ingress: tuple[IstioIngressListener, ...] = ()
+    inbound: Connections = Connections()
+    allow_any: bool = True
+
+    @property
+    def origin(self) -> Origin | None:
+        return Origin(self.sidecar.ref) if self.sidecar else None
+
+
+EVERYTHING = Scope((Egress((HostFilter("*", "*"),)),))
+
+
+class Sidecars(Value, frozen=True, eq=False, gc=False):
+    by_namespace: Mapping[str, tuple[Sidecar, ...]] = {}
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    def of(self, proxy: Proxy) -> Sidecar | None:
+        own = self.by_namespace.get(proxy.namespace, ())
+        labels = dict(proxy.labels or ())
+        for sidecar in own:
+            selector = sidecar.spec.workload_selector
+            if selector is not None and selector.labels and selects(selector.labels, labels):
+                return sidecar
+        for candidates in (own, self.by_namespace.get(ROOT_NAMESPACE, ())):
+            for sidecar in candidates:
+                if not _selector(sidecar):
+                    return sidecar
+        return None
+
+
+def _selector(sidecar: Sidecar) -> Mapping[str, str]:
+    selector = sidecar.spec.workload_selector
+    return selector.labels if selector else {}
+
+
+def sidecars(objects: Table[Sidecar]) -> Sidecars:
+    """All Sidecars, the oldest of a namespace first, and those that can never be chosen."""
+    ordered = sorted(objects.values(), key=lambda s: (s.metadata.creation_timestamp or "", s.metadata.name))
+    by_namespace: dict[str, list[Sidecar]] = {}
+    notes = []
+    for sidecar in ordered:
+        same = by_namespace.setdefault(sidecar.metadata.namespace, [])
+        first = next((other for other in same if dict(_selector(other)) == dict(_selector(sidecar))), None)
+        if first is not None:
+            what = ("spec", "workloadSelector")
+            notes.append(diagnostic("XDS3011", sidecar.ref, what, first=first.ref))
+        same.append(sidecar)
+    return Sidecars({namespace: tuple(found) for namespace, found in by_namespace.items()}, tuple(notes))
+
+
+def scope(sidecar: Sidecar | None, namespace: str, allow_any: bool) -> Scope:
+    """What a Sidecar says, for a proxy of `namespace`. allow_any: the mesh's own setting."""
+    if sidecar is None:
+        return msgspec.structs.replace(EVERYTHING, allow_any=allow_any)
+    spec = sidecar.spec
+    policy = spec.outbound_traffic_policy
+    pool = spec.inbound_connection_pool
+    egress = tuple(_egress(listener, namespace) for listener in spec.egress) or EVERYTHING.egress
+    return Scope(
+        egress=egress,
+        sidecar=sidecar,
+        ingress=spec.ingress,
+        inbound=connections(pool) if pool else Connections(),
+        allow_any=policy.mode == "ALLOW_ANY" if policy else allow_any,
+    )
+
+
+def _egress(listener: IstioEgressListener, namespace: str) -> Egress:
+    port = listener.port
+    return Egress(
+        hosts=tuple(_filter(host, namespace) for host in listener.hosts),
+        port=port.number or 0 if port else 0,
+        protocol=port.protocol if port else "",
+        address=listener.bind.removeprefix("unix://"),
+        captured=listener.capture_mode != "NONE",
+    )
+
+
+def _filter(text: str, own: str) -> HostFilter:
+    namespace, _, host = text.partition("/")
+    return HostFilter(own if namespace == "." else namespace, host.lower())
