@@ -42,10 +42,15 @@ def command(once: bool | None) -> int:
 
 
 async def _interruptible(demo: Coroutine[None, None, int]) -> int:
-    """Runs the demo; SIGINT and SIGTERM end it in order, with all its children."""
+    """Runs the demo; a signal ends it in order, with all its children. A second one does not disturb that."""
     task = asyncio.ensure_future(demo)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+    def end() -> None:
+        if not task.cancelling():
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, end)
     try:
         return await task
     except asyncio.CancelledError:
