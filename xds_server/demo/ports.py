@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Container
 
 LOWEST, HIGHEST = 10_000, 32_000
 """Below the ports that the system gives to outgoing connections, so that none of those can be in the way."""
@@ -21,7 +21,7 @@ def is_free(port: int, host: str = "0.0.0.0") -> bool:
     return True
 
 
-def free_port(taken: Iterable[int] = ()) -> int:
+def free_port(taken: Container[int] = ()) -> int:
     """A free port that is not in `taken`. Another process can still be faster."""
     while True:
         port = random.randint(LOWEST, HIGHEST)

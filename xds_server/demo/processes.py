@@ -115,11 +115,11 @@ class Server:
             self.events.append({"event": line})
         self._news.set()
 
-    async def event(self, name: str, start: int = 0) -> dict[str, Any]:
-        """The first event of this name from the `start`th on, once there is one. Raises ProcessEnded."""
+    async def event(self, name: str) -> dict[str, Any]:
+        """The first event of this name, once there is one. Raises ProcessEnded."""
         while True:
             self._news.clear()
-            for event in self.events[start:]:
+            for event in self.events:
                 if event.get("event") == name:
                     return event
             self.child.check()
