@@ -136,6 +136,17 @@ def test_what_would_hurt_the_server_is_refused(text: str, detail: str) -> None:
     assert names(found) == ["a"]
 
 
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [("a: b\n" * 5_000, "in.yaml"), ("1: b\n" * 5_000, "in.yaml"), ("{" + '"a": 1,' * 5_000 + '"b": 1}', "in.json")],
+    ids=["a key many times", "many bad keys", "a JSON key many times"],
+)
+def test_the_mistakes_of_a_document_are_told_up_to_a_limit(text: str, file: str) -> None:
+    found = load(text.encode(), file)
+    told_of = [diagnostic for diagnostic in found.diagnostics if "more than 1,000 mistakes" not in diagnostic.message]
+    assert len(told_of) == tree.MAX_PROBLEMS
+
+
 def test_documents_share_one_budget_of_aliases() -> None:
     half = f"a: &a {'x' * 10_000}\nb: [{'*a,' * 45}]\n"
     found = load("---\n".join(half + f"c: {number}\n" for number in range(5)).encode(), "in.yaml")

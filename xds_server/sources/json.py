@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from typing import Any
 
 from xds_server.sources import tree
-from xds_server.sources.tree import MAX_DEPTH, Problem, Tree
+from xds_server.sources.tree import MAX_DEPTH, MAX_PROBLEMS, Problem, Tree
 
 _SURROGATES = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
@@ -22,8 +23,7 @@ def parse(text: str) -> Tree:
     def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         value = dict(pairs)
         if len(value) < len(pairs):
-            keys = [key for key, _ in pairs]
-            duplicates.extend(sorted({key for key in keys if keys.count(key) > 1}))
+            duplicates.extend(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
         return value
 
     try:
@@ -43,7 +43,7 @@ def parse(text: str) -> Tree:
     problems: tuple[Problem, ...] = ()
     if duplicates:
         problems = tuple(problem for problem in places.problems if problem.key is not None) or tuple(
-            Problem(0, "", key=key) for key in duplicates
+            Problem(0, "", key=key) for key in duplicates[:MAX_PROBLEMS]
         )
     return Tree(value, places.start, places.item_starts, problems)
 

@@ -23,6 +23,8 @@ MAX_DEPTH = 100
 """Mappings and lists inside each other. The deepest CRD schema in use has about 30."""
 MAX_ALIASED = 1_000_000
 """Nodes and characters that the aliases of one document may add to it."""
+MAX_PROBLEMS = 1_000
+"""Mistakes of one document that are told."""
 
 _TAG = "tag:yaml.org,2002:"
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -176,7 +178,7 @@ class _Builder:
             self._problem(event, detail, f'write it in quotes, as in "{text}"')
             key = text
         if key in frame.keys:
-            self._problems.append(Problem(event.start_mark.index, "", key=key, first=frame.keys[key].start_mark.index))
+            self._add_problem(Problem(event.start_mark.index, "", key=key, first=frame.keys[key].start_mark.index))
             frame.key = _SKIPPED
             return
         frame.keys[key] = event
@@ -233,10 +235,18 @@ class _Builder:
             if isinstance(merged, dict):
                 frame.merged.append(merged)
             else:
-                self._problems.append(Problem(self._start or 0, "the merge key << needs a mapping"))
+                self._add_problem(Problem(self._start or 0, "the merge key << needs a mapping"))
 
     def _problem(self, event: Any, detail: str, suggestion: str = "") -> None:
-        self._problems.append(Problem(event.start_mark.index, detail, suggestion))
+        self._add_problem(Problem(event.start_mark.index, detail, suggestion))
+
+    def _add_problem(self, problem: Problem) -> None:
+        if len(self._problems) == MAX_PROBLEMS:
+            self._problems.append(
+                Problem(problem.index, f"there are more than {MAX_PROBLEMS:,} mistakes; the rest is left")
+            )
+            raise _Stop
+        self._problems.append(problem)
 
     def _fatal(self, event: Any, detail: str, suggestion: str = "") -> None:
         self._problem(event, detail, suggestion)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
@@ -164,8 +165,14 @@ def _placed(found: Found, source: Source) -> Raw:
 
 def _position(index: int, source: Source) -> Position:
     """The place of a character of a document."""
-    text = source.text
-    return Position(source.file, source.line + text.count("\n", 0, index), index - text.rfind("\n", 0, index))
+    breaks = _line_breaks(source.text)
+    line = bisect_left(breaks, index)
+    return Position(source.file, source.line + line, index - (breaks[line - 1] if line else -1))
+
+
+@functools.lru_cache(maxsize=8)
+def _line_breaks(text: str) -> list[int]:
+    return [match.start() for match in re.finditer("\n", text)]
 
 
 def _diagnostic(problem: Problem, source: Source, ref: ObjectRef | None) -> Diagnostic:
