@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from textwrap import dedent
 
 from xds_server.diagnostics import Diagnostic
@@ -41,6 +42,13 @@ def snapshot_of_objects(found: list[Object]) -> Snapshot:
 
 def snapshot(*texts: str) -> Snapshot:
     return snapshot_of_objects(objects(*texts))
+
+
+def snapshot_of_files(*files: Path) -> Snapshot:
+    """Of what is valid in them."""
+    raws = [raw for file in files for raw in load(file.read_bytes(), str(file)).raws]
+    found = (decode(raw).object for raw in raws)
+    return snapshot_of_objects([each for each in found if each is not None])
 
 
 def seen(*texts: str, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_memo) -> tuple[View, tuple[Diagnostic, ...]]:
