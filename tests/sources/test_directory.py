@@ -90,6 +90,21 @@ def test_links_are_followed_but_nothing_is_read_twice(conf: Path, tmp_path: Path
     assert batch.diagnostics == ()
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_of_two_links_to_one_folder_the_first_by_name_counts(
+    conf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reverse: bool
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.yaml").write_text(service("a"))
+    (conf / "one").symlink_to(tmp_path / "elsewhere")
+    (conf / "two").symlink_to(tmp_path / "elsewhere")
+    scandir = os.scandir
+    monkeypatch.setattr(
+        os, "scandir", lambda path: sorted(scandir(path), key=lambda entry: entry.name, reverse=reverse)
+    )
+    assert [raw.source.file for raw in read(str(conf)).raws] == [f"{conf}/one/a.yaml"]
+
+
 def test_what_cannot_be_read_is_told_and_counts_as_broken(conf: Path) -> None:
     (conf / "a.yaml").write_text(service("a"))
     (conf / "dangling.yaml").symlink_to(conf / "nowhere")

@@ -7,11 +7,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xds_server.diagnostics import ObjectRef
 from xds_server.kube.core import Service
 from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.meta import Raw
 from xds_server.kube.snapshot import Snapshot
 from xds_server.sources.yaml import load
-from xds_server.store import Batch, Store, snapshot_of
+from xds_server.store import Batch, Changes, Store, snapshot_of
 
 
 def service(name: str, spec: str = "{}") -> str:
@@ -203,6 +205,27 @@ def test_the_order_of_what_is_read_does_not_matter(files: dict[str, list[str]], 
     assert list(one.sources) == list(other.sources)
     assert [str(source) for source in one.sources.values()] == [str(source) for source in other.sources.values()]
     assert names(one) == names(other)
+
+
+@settings(deadline=None)
+@given(st.lists(FILES, min_size=1, max_size=4))
+def test_changes_one_by_one_end_where_the_whole_does(history: list[dict[str, list[str]]]) -> None:
+    whole, bit_by_bit = Store(), Store()
+    bit_by_bit.apply("files", Batch("conf"))
+    known: dict[ObjectRef, Raw] = {}
+    for files in history:
+        raws = {raw.ref: raw for raw in reversed(batch(**files).raws)}
+        gone = tuple(ref for ref in known if ref not in raws)
+        bit_by_bit.update("files", Changes(tuple(raws.values()), gone))
+        whole.apply("files", Batch("conf", tuple(raws.values())))
+        known = raws
+        one, other = whole.changes.value, bit_by_bit.changes.value
+        assert (codes(one), last_good(one)) == (codes(other), last_good(other))
+        assert [(str(ref), str(source)) for ref, source in one.sources.items()] == [
+            (str(ref), str(source)) for ref, source in other.sources.items()
+        ]
+        for kind in (Service, Gateway):
+            assert names(one, kind) == names(other, kind)
 
 
 @settings(deadline=None)

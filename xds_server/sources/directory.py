@@ -149,7 +149,8 @@ def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
         directory = pending.pop()
         try:
             status = os.stat(directory)
-            entries = list(os.scandir(directory))
+            # Sorted, so that of two links to one place the first by name counts; last first, as for a stack.
+            entries = sorted(os.scandir(directory), key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             names.append((directory, error))
             continue
