@@ -66,9 +66,10 @@ async def test_live_follows_an_edit_and_ends_with_all_children_by(signals: list[
             process.send_signal(number)
         assert await process.wait() == 0
     finally:
-        screen.close()
         if process.returncode is None:
-            process.kill()
+            process.terminate()  # not kill, which would leave the children behind
+            await process.wait()
+        screen.close()
     await eventually(lambda: set(descendants()) <= before)
     await eventually(lambda: not Path(file).exists())
 
