@@ -1,4 +1,4 @@
-"""The composition root: wires the source, the store, the fleet, the xDS server and the admin endpoints together."""
+"""The composition root: wires the sources, the store, the fleet, the xDS server and the admin endpoints together."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from xds_server.admin.app import Answers, admin_app
+from xds_server.admin.metrics import SourceMetrics
 from xds_server.admin.server import AdminServer
 from xds_server.catalogue import Level
 from xds_server.envoy.resource import TYPES
 from xds_server.fleet import Fleet, ProxyStatus
 from xds_server.observer import Observer
 from xds_server.settings import Settings
-from xds_server.sources.directory import watch
-from xds_server.store import Store
+from xds_server.sources.follow import follow
+from xds_server.sources.health import Health
+from xds_server.sources.kubernetes import News
+from xds_server.store import Batch, Changes, Store
 from xds_server.version import __version__
 from xds_server.xds.credentials import TlsFiles, credentials
 from xds_server.xds.server import Options, XdsServer
@@ -30,17 +33,22 @@ _SHORT = {type_url: short for short, type_url in TYPES.items()}
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set, then lets the streams end.
 
-    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used.
+    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used, and a group with
+    NoAccess when the configuration of a cluster cannot be.
     """
-    store = Store()
+    store = Store(settings.source)
+    health = Health(settings.source, asyncio.get_running_loop().time)
     fleet = Fleet(store.changes)
     observer = Observer(fleet, store.changes)
     xds = XdsServer(fleet, _options(settings))
-    admin = AdminServer(admin_app(_answers(fleet, observer)), settings.admin_host, settings.admin_port)
+    admin = AdminServer(admin_app(_answers(fleet, observer, health)), settings.admin_host, settings.admin_port)
     xds_port = await xds.start()
     async with asyncio.TaskGroup() as tasks:
         running = [
-            tasks.create_task(_read(settings.directory, store)),
+            *(
+                tasks.create_task(follow(name, settings, partial(_take, store, health, name)))
+                for name in settings.source
+            ),
             tasks.create_task(fleet.run()),
             tasks.create_task(observer.run()),
         ]
@@ -48,7 +56,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await fleet.synced.wait()
         log.info(
             "serving",
-            directory=settings.directory,
+            sources=settings.source,
             xds=f"{settings.xds_host}:{xds_port}",
             admin=f"{settings.admin_host}:{admin.port}",
         )
@@ -71,20 +79,26 @@ def _options(settings: Settings) -> Options:
     )
 
 
-async def _read(directory: str, store: Store) -> None:
-    async for batch in watch(directory):
-        store.apply(directory, batch)
+def _take(store: Store, health: Health, name: str, news: News) -> None:
+    """What a source tells: its objects go to the store, how it is to the operator."""
+    if isinstance(news, Batch):
+        store.apply(name, news)
+    elif isinstance(news, Changes):
+        store.update(name, news)
+    health.tell(name, news)
 
 
-def _answers(fleet: Fleet, observer: Observer) -> Answers:
+def _answers(fleet: Fleet, observer: Observer, health: Health) -> Answers:
     registry = CollectorRegistry()
     build = Gauge("xds_server_build_info", "The version that runs.", ["version"], registry=registry)
     build.labels(__version__).set(1)
     wrong = Gauge("xds_server_diagnostics", "What is wrong with the input now.", ["level"], registry=registry)
     for level in Level:
         wrong.labels(level).set_function(partial(_count, fleet, level))
+    registry.register(SourceMetrics(health))
     return Answers(
-        not_ready=lambda: [] if fleet.synced.is_set() else ["the directory has not been read yet"],
+        not_ready=lambda: health.not_ready() or ([] if fleet.synced.is_set() else ["nothing was translated yet"]),
+        sources=health.statuses,
         proxies=lambda: [_row(status) for status in observer.proxies()],
         diagnostics=observer.findings,
         metrics=lambda: generate_latest(registry),

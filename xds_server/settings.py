@@ -17,10 +17,49 @@ PREFIX = "XDS_SERVER_"
 _Doc = msgspec.Meta
 
 
-class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
-    """How `serve` runs. The descriptions are also the help texts of the flags."""
+KUBERNETES = "kubernetes"
+"""The source that is a cluster; every other is a directory or a file."""
 
-    directory: str
+
+class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """What is read. The descriptions are also the help texts of the flags."""
+
+    source: Annotated[
+        tuple[str, ...],
+        _Doc(
+            description="What to read: `kubernetes` for a cluster, or a directory or file. May be given more than "
+            "once; where two have the same object, the first counts."
+        ),
+    ] = ()
+    kubeconfig: Annotated[
+        str,
+        _Doc(description="The kubeconfig of the cluster; else $KUBECONFIG, ~/.kube/config, or the Pod's own account."),
+    ] = ""
+    context: Annotated[str, _Doc(description="The context in the kubeconfig; else the current one.")] = ""
+    namespace: Annotated[
+        tuple[str, ...], _Doc(description="Read only this namespace of the cluster. May be given more than once.")
+    ] = ()
+    selector: Annotated[
+        tuple[str, ...],
+        _Doc(
+            description="Read only objects with these labels, as `team=shop`; or `KIND:team=shop` for one kind. "
+            "May be given more than once."
+        ),
+    ] = ()
+    secrets: Annotated[
+        Literal["all", "referenced", "none"],
+        _Doc(description="Which Secrets of the cluster to read: referenced are those that a gateway or rule names."),
+    ] = "all"
+
+    def __post_init__(self) -> None:
+        for name in self.source:
+            if self.source.count(name) > 1:
+                raise ValueError(f"the source {name} is given twice")
+
+
+class Settings(Inputs, frozen=True, forbid_unknown_fields=True, rename="kebab"):
+    """How `serve` runs."""
+
     xds_host: Annotated[str, _Doc(description="Address of the xDS server.")] = "127.0.0.1"
     xds_port: Annotated[int, _Doc(ge=0, le=65535, description="Port of the xDS server; 0 picks a free one.")] = 15010
     admin_host: Annotated[str, _Doc(description="Address of the admin endpoints; loopback only.")] = "127.0.0.1"
@@ -56,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="
     ] = "info"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if bool(self.tls_cert) != bool(self.tls_key):
             raise ValueError("tls-cert and tls-key belong together; one of them is missing")
         if self.tls_client_ca and not self.tls_cert:
@@ -90,10 +130,10 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | No
     names = {field.name: field.encode_name for field in msgspec.structs.fields(Settings)}
     layers = (
         (str(config), _config_file(config) if config else {}),
-        ("the environment", {names[name]: environ[key] for name in names if (key := PREFIX + name.upper()) in environ}),
+        ("the environment", _environment(environ)),
         ("the command line", {names[name]: value for name, value in flags.items()}),
     )
-    merged: dict[str, Any] = {"directory": "."}
+    merged: dict[str, Any] = {}
     where: dict[str, str] = {}
     for origin, values in layers:
         merged |= values
@@ -104,6 +144,16 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], config: Path | No
         message, _, path = str(error).partition(" - at `$.")
         name = path.rstrip("`")
         raise SettingsError(f"{name} in {where[name]}: {message}" if name else message) from None
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    """Several values in one variable are separated by semicolons: a selector may hold commas and spaces."""
+    found: dict[str, Any] = {}
+    for field in msgspec.structs.fields(Settings):
+        text = environ.get(PREFIX + field.name.upper())
+        if text is not None:
+            found[field.encode_name] = text.split(";") if field.default == () else text
+    return found
 
 
 def _config_file(path: Path) -> dict[str, Any]:

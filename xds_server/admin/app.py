@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from xds_server.findings import Finding, as_json
+from xds_server.sources.health import SourceStatus
 from xds_server.version import __version__
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -22,10 +23,11 @@ class Answers(msgspec.Struct, frozen=True):
     """Where the endpoints get what they say.
 
     not_ready: sentences, none when every source was read once and the xDS server takes streams.
-    proxies: a row of JSON values for each stream. metrics: Prometheus' text format.
+    sources: a row for each. proxies: a row of JSON values for each stream. metrics: Prometheus' text format.
     """
 
     not_ready: Callable[[], Sequence[str]]
+    sources: Callable[[], Sequence[SourceStatus]]
     proxies: Callable[[], Sequence[dict[str, Any]]]
     diagnostics: Callable[[], Sequence[Finding]]
     metrics: Callable[[], bytes]
@@ -42,7 +44,9 @@ def admin_app(answers: Answers) -> Starlette:
 
     async def readyz(_: Request) -> Response:
         reasons = list(answers.not_ready())
-        return JSONResponse({"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+        sources = [msgspec.to_builtins(source) for source in answers.sources()]
+        answer = {"ready": not reasons, "reasons": reasons, "sources": sources}
+        return JSONResponse(answer, status_code=503 if reasons else 200)
 
     async def metrics(_: Request) -> Response:
         return Response(answers.metrics(), media_type=METRICS_TYPE)

@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import click
 
 from xds_server.cli.exits import CANNOT_RUN, CLEAN, FINDINGS, CannotRun
+from xds_server.cli.settings_options import given
 from xds_server.diagnostics import Level
 from xds_server.findings import Finding
 from xds_server.kube.snapshot import Snapshot
-from xds_server.sources.directory import read
+from xds_server.settings import KUBERNETES, Inputs
+from xds_server.sources.follow import read, scope_of
+from xds_server.sources.kubernetes import Incomplete
+from xds_server.sources.kubernetes_api import NoAccess
 from xds_server.store import snapshot_of
 
 SEVERITY = {Level.ERROR: 3, Level.WARNING: 2, Level.INFO: 1}
 
 
-def load(path: str) -> Snapshot:
-    """The objects of a directory, a file, or stdin (`-`). Raises CannotRun when there is no such path."""
-    if path != "-" and not Path(path).exists():
-        raise CannotRun(f"there is no directory or file {path}")
-    return snapshot_of(read(path))
+def with_directory(directory: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags, with a directory that was given without `--source` as the first source."""
+    return {**flags, "source": (directory, *flags.get("source", ()))} if directory else dict(flags)
+
+
+def inputs_of(directory: str | None, flags: Mapping[str, Any]) -> Inputs:
+    """What an offline command is to read. Raises UsageError when that is nothing, CannotRun when it is not there."""
+    try:
+        inputs = Inputs(**with_directory(directory, given(flags)))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    check_sources(inputs)
+    return inputs
+
+
+def check_sources(inputs: Inputs) -> None:
+    """Raises UsageError or CannotRun for what can be known before anything is read."""
+    if not inputs.source:
+        raise click.UsageError("nothing to read is given: name a DIR, or use --source kubernetes")
+    for source in inputs.source:
+        if source not in (KUBERNETES, "-") and not Path(source).exists():
+            raise CannotRun(f"there is no directory or file {source}")
+    try:
+        scope_of(inputs)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def load(inputs: Inputs) -> Snapshot:
+    """The objects of directories, files, stdin (`-`) or a cluster. Raises CannotRun when they cannot be read."""
+    try:
+        return snapshot_of(*(read(source, inputs) for source in inputs.source))
+    except (NoAccess, Incomplete) as error:
+        raise CannotRun(str(error)) from None
+
+
+def sources_in(snapshot: Snapshot) -> str:
+    """`files`, `cluster NAME`, or both: what the objects were read from."""
+    clusters = sorted({source.cluster for source in snapshot.sources.values() if source.cluster})
+    files = ["files"] if files_in(snapshot) or not clusters else []
+    return ", ".join([*files, *(f"cluster {name}" for name in clusters)])
 
 
 def objects_in(snapshot: Snapshot) -> int:

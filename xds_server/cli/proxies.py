@@ -18,6 +18,7 @@ KEYS = {
     "http-proxy-port": "HTTP_PROXY_PORT",
     "service-account": "SERVICE_ACCOUNT",
     "network": "NETWORK",
+    "node": "NODE_NAME",
 }
 """Keys of a proxy given on the command line -> keys of the node's metadata. `label.KEY` gives a label."""
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from xds_server.cli.inputs import exit_code, load
+from xds_server.cli.inputs import exit_code, inputs_of, load
 from xds_server.cli.options import Command
 from xds_server.cli.output import FORMATS, formatted
 from xds_server.cli.proxies import parse_proxy
 from xds_server.cli.reports.text import block
+from xds_server.cli.settings_options import with_settings
 from xds_server.dump import SECTIONS, dump, origins, readable
 from xds_server.envoy.resource import TYPES, Resources
 from xds_server.findings import findings
 from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
+from xds_server.settings import Inputs
 from xds_server.translate import translate
 
 
@@ -36,12 +40,14 @@ def _types(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 
 
 @click.command("translate", cls=Command)
-@click.argument("directory", metavar="DIR")
+@click.argument("directory", metavar="[DIR]", required=False)
+@with_settings(Inputs)
 @click.option("--proxy", "-p", type=ProxyType(), help="Whose resources.  [default: a gateway that all Gateways select]")
 @click.option("--types", "-t", default=",".join(TYPES), callback=_types, show_default=True, help="Which resources.")
 @click.option("--output", "-o", type=click.Choice(FORMATS), default="yaml", show_default=True)
-def command(directory: str, proxy: Proxy | None, types: tuple[str, ...], output: str) -> int:
-    """Print the xDS resources that the YAML in DIR (a directory, a file, or - for stdin) gives a proxy.
+def command(directory: str | None, proxy: Proxy | None, types: tuple[str, ...], output: str, **flags: Any) -> int:
+    """Print the xDS resources that the YAML in DIR (a directory, a file, or - for stdin), a cluster (--source
+    kubernetes), or several of these give a proxy.
 
     \b
     --proxy is one of
@@ -51,7 +57,7 @@ def command(directory: str, proxy: Proxy | None, types: tuple[str, ...], output:
 
     Private keys are never printed. What is wrong with the input goes to stderr.
     """
-    snapshot = load(directory)
+    snapshot = load(inputs_of(directory, flags))
     translation = translate(snapshot, proxy or EVERY_GATEWAY)
     found = findings(translation.diagnostics, snapshot.sources)
     for finding in found:

@@ -17,7 +17,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_the_default_counts_when_nothing_is_given() -> None:
-    assert load({}, {}) == Settings(".")
+    assert load({}, {}) == Settings()
 
 
 def test_a_flag_wins_over_the_environment_that_over_the_file(config: Path) -> None:
@@ -34,6 +34,12 @@ def test_a_flag_wins_over_the_environment_that_over_the_file(config: Path) -> No
         pytest.param({}, {"XDS_SERVER_LOG_FORMAT": "xml"}, "log-format in the environment", id="no such choice"),
         pytest.param({"xds_host": "0.0.0.0"}, {}, "--insecure", id="plain text on all addresses"),
         pytest.param({"xds_host": "xds.example.com"}, {}, "--insecure", id="plain text on a name"),
+        pytest.param({"tls_cert": "c"}, {}, "belong together", id="a certificate without a key"),
+        pytest.param({"tls_client_ca": "a"}, {}, "needs tls-cert", id="client certificates without TLS"),
+        pytest.param(
+            {"xds_host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, {}, "--insecure", id="strangers on all addresses"
+        ),
+        pytest.param({"trust_domain": ""}, {}, "trust-domain in the command line", id="an empty trust domain"),
         pytest.param({"admin_host": "10.0.0.1", "insecure": True}, {}, "no login", id="the admin endpoints reachable"),
     ],
 )
@@ -44,6 +50,11 @@ def test_a_mistake_is_named_with_its_place(flags: dict[str, object], environ: di
 
 def test_insecure_allows_any_address() -> None:
     assert load({"xds_host": "0.0.0.0"}, {"XDS_SERVER_INSECURE": "true"}).xds_host == "0.0.0.0"
+
+
+def test_client_certificates_allow_any_address() -> None:
+    files = {"tls_cert": "cert.pem", "tls_key": "key.pem", "tls_client_ca": "ca.pem"}
+    assert load({"xds_host": "0.0.0.0", **files}, {}).tls_client_ca == "ca.pem"
 
 
 @pytest.mark.parametrize(

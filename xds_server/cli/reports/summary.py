@@ -11,11 +11,12 @@ from xds_server.findings import Finding
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """What was read, and how long the whole took."""
+    """What was read, how long the whole took, and what the objects came from: `files`, `cluster NAME`."""
 
     files: int
     objects: int
     seconds: float
+    source: str = "files"
 
 
 def summary_line(findings: list[Finding], summary: Summary) -> str:
@@ -25,7 +26,7 @@ def summary_line(findings: list[Finding], summary: Summary) -> str:
     if levels[Level.INFO]:
         counts.append(count(levels[Level.INFO], "info"))
     read = f"{count(summary.files, 'file')}, {count(summary.objects, 'object')}"
-    return f"{', '.join(counts)} in {read} ({summary.seconds:.2f} s). Source: files."
+    return f"{', '.join(counts)} in {read} ({summary.seconds:.2f} s). Source: {summary.source}."
 
 
 def count(number: int, noun: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import takewhile
 from pathlib import Path
 
@@ -17,6 +18,8 @@ CONTEXT = 2
 """Lines shown before the one in question."""
 
 WIDTH = 120
+
+_SECRET = re.compile(r"""kind["']?\s*:\s*["']?Secret\b|-----BEGIN""")
 
 
 def report(findings: list[Finding], summary: Summary) -> str:
@@ -38,6 +41,8 @@ def _excerpt(finding: Finding) -> list[str]:
     if position is None:
         return []
     first, lines = _lines(finding)
+    if _may_hold_secrets(finding, lines):
+        return []
     index = position.line - first
     if not 0 <= index < len(lines):
         return []
@@ -58,6 +63,12 @@ def _lines(finding: Finding) -> tuple[int, list[str]]:
         return 1, Path(position.file).read_text(encoding="utf-8").splitlines() if position else []
     except (OSError, ValueError):
         return 1, []
+
+
+def _may_hold_secrets(finding: Finding, lines: list[str]) -> bool:
+    """A Secret's values are not shown, nor is any text in which there is a Secret, readable or not."""
+    ref = finding.diagnostic.ref
+    return (ref is not None and ref.kind == "Secret") or any(_SECRET.search(line) for line in lines)
 
 
 def _token(text: str) -> str:

@@ -1,0 +1,47 @@
+"""The sources that the settings name: directories, files and a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from xds_server.kube.kinds import KINDS
+from xds_server.settings import KUBERNETES, Inputs
+from xds_server.sources import directory, kubernetes
+from xds_server.sources.condition import Condition
+from xds_server.sources.kubernetes import News
+from xds_server.sources.kubernetes_api import Access
+from xds_server.sources.kubernetes_resources import Scope, parse_selectors
+from xds_server.store import Batch
+
+READ_SECONDS = 30.0
+"""How long reading a cluster once may take."""
+
+
+async def follow(source: str, inputs: Inputs, tell: Callable[[News], None]) -> None:
+    """Tells what the source has now, and every change, until it is cancelled. Raises NoAccess, ValueError."""
+    if source == KUBERNETES:
+        await kubernetes.watch(access_of(inputs), scope_of(inputs), tell)
+        return
+    async with aclosing(directory.watch(source)) as batches:
+        async for batch in batches:
+            tell(batch)
+            tell(Condition(lost=(f"{source} cannot be read",) if source in batch.broken else ()))
+
+
+def read(source: str, inputs: Inputs) -> Batch:
+    """Everything in the source now. Raises NoAccess, Incomplete, ValueError."""
+    if source == KUBERNETES:
+        return asyncio.run(kubernetes.read(access_of(inputs), scope_of(inputs), READ_SECONDS))
+    return directory.read(source)
+
+
+def access_of(inputs: Inputs) -> Access:
+    return Access(inputs.kubeconfig, inputs.context)
+
+
+def scope_of(inputs: Inputs) -> Scope:
+    """Raises ValueError when a selector is wrong."""
+    selectors = parse_selectors(inputs.selector, {kind for _, kind in KINDS})
+    return Scope(inputs.namespace, selectors, inputs.secrets)
