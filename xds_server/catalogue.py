@@ -69,6 +69,22 @@ CATALOGUE: dict[str, Code] = {
     "XDS2008": Code(
         _W, "no Pod says which number the port {port!r} of this workload has", "the sidecar does not serve the port"
     ),
+    "XDS2030": Code(_E, "{address!r} is not {wanted}", "the endpoint is left out"),
+    "XDS2031": Code(
+        _W,
+        "another EndpointSlice of the service has IP addresses, beside which DNS names cannot be used",
+        "the endpoints of this slice are left out",
+    ),
+    "XDS2032": Code(_E, "there is no WorkloadGroup {group}", "the WorkloadEntry stands for itself"),
+    "XDS2034": Code(
+        _W, "no Pod and no WorkloadEntry has these labels", "requests to the hosts are answered 503", ("IST0127",)
+    ),
+    "XDS2035": Code(
+        _E,
+        "{host} cannot be resolved, as resolution {resolution} asks: it stands for many names; list endpoints",
+        "requests to it are answered 503",
+    ),
+    "XDS2036": Code(_W, "the endpoint has no address, but only a network", "it gets no requests"),
     # 3xxx: conflicts and shadowing
     "XDS3001": Code(_W, "{first} already sets the trafficPolicy of {host}", "this one has no effect"),
     "XDS3002": Code(_W, "{first} already defines the subset {subset!r}", "this one has no effect"),
@@ -91,6 +107,9 @@ CATALOGUE: dict[str, Code] = {
         "it is served by the first only",
         ("IST0145", "KIA0301"),
     ),
+    "XDS3010": Code(
+        _W, "no connection can reach this route: {first} takes all of them", "it has no effect", ("IST0130",)
+    ),
     "XDS3009": Code(
         _I,
         "{first} already has {where} for connections that are not HTTP",
@@ -100,6 +119,8 @@ CATALOGUE: dict[str, Code] = {
     "XDS3012": Code(
         _W, "{first} says that port {port} of the workload speaks another protocol", "the oldest Service counts"
     ),
+    "XDS3030": Code(_E, "the externalName leads back to itself: {loop}", "the service is left out"),
+    "XDS3031": Code(_W, "the address {address} is already that of {first}", "it leads to the first"),
     # 4xxx: routing semantics
     "XDS4001": Code(_I, "port {port} is not TCP", "the proxy does not carry it"),
     "XDS4002": Code(_I, "the Service has no ports", "nothing can be routed to it"),
@@ -131,13 +152,76 @@ CATALOGUE: dict[str, Code] = {
     "XDS4016": Code(
         _E, "an ingress listener that opens its own port needs a defaultEndpoint", "the listener is left out"
     ),
+    "XDS4021": Code(_I, "the weights add up to {total}, not to 100", "they are taken in proportion"),
+    "XDS4022": Code(
+        _E,
+        "the delegate {delegate} {problem}",
+        "requests that match it are answered 500",
+        ("IST0101",),
+    ),
+    "XDS4023": Code(
+        _E,
+        "the match of the delegate contradicts the one in {root}: {detail}",
+        "no request can have both, so the route is left out",
+    ),
+    "XDS4024": Code(
+        _I,
+        "localityLbSetting asks for failover without outlierDetection, by which a proxy notices that it must",
+        "endpoints are out for 30 s after 5 gateway errors in a row",
+    ),
+    "XDS4030": Code(
+        _I,
+        "timeoutSeconds is not kept: a client stays with its endpoint as long as that is there",
+        "requests are hashed by the address that they come from",
+    ),
+    "XDS4031": Code(
+        _I,
+        "the proxy does not say on which node it runs (NODE_NAME), which {field} asks for",
+        "it uses the endpoints of all nodes",
+    ),
+    "XDS4032": Code(
+        _I, "{annotations} configure the cloud's load balancer", "nothing that a proxy gets depends on them"
+    ),
+    "XDS4033": Code(_E, "{value!r} is not one of {known}", "the field has no effect"),
+    "XDS4034": Code(
+        _W,
+        "connections to {host} cannot go on to where they wanted to go (resolution NONE): the proxy intercepts none",
+        "this proxy resolves the host by DNS",
+    ),
+    "XDS4035": Code(
+        _W,
+        "connections to {host} cannot go on to where they wanted to go (resolution NONE): the proxy intercepts none",
+        "this proxy answers requests to it with 503",
+    ),
+    "XDS4036": Code(
+        _I, "{target} has no port {port}; it has: {ports}", "an alias has the ports of the service that it leads to"
+    ),
     # 5xxx: TLS and secrets
     "XDS5001": Code(_E, "there is no Secret {secret}", "the server is left out until there is", ("IST0161",)),
     "XDS5002": Code(_E, "{secret} cannot be used: {problem}", "the server is left out until it can", ("IST0161",)),
     "XDS5003": Code(_E, "the server ends TLS but names no credentialName", "the server is left out"),
     "XDS5004": Code(_E, "the TLS mode {mode} is not supported", "no TLS settings are used; a server is left out"),
+    "XDS5005": Code(_E, "minProtocolVersion {minimum} is above maxProtocolVersion {maximum}", "the server is left out"),
+    "XDS5006": Code(_E, "{value!r} {reason}", "it is left out; without any other the server is left out"),
+    "XDS5007": Code(
+        _W, "{first} has the same port and another certificate for {host!r}", "its clients must open a new connection"
+    ),
+    "XDS5008": Code(
+        _I,
+        "a sidecar is given Secrets only by a DestinationRule that selects it with workloadSelector",
+        "sidecars use the certificates in files, if any are named, and the authorities of their system",
+    ),
+    "XDS5009": Code(
+        _E, "the mode MUTUAL needs clientCertificate and privateKey, or credentialName", "no certificate is shown"
+    ),
+    "XDS5010": Code(
+        _E, "the mode {mode} checks clients' certificates, but names no authorities", "the server is left out"
+    ),
     # 6xxx: security
     "XDS6001": Code(_E, "externalName {name!r} is refused: {reason}", "the service is left out"),
+    "XDS6002": Code(
+        _E, "the address {address} is refused: {reason}", "the service cannot be reached by it; all else works"
+    ),
     # 7xxx: rejected by Envoy
     "XDS7001": Code(
         _E,
@@ -147,4 +231,6 @@ CATALOGUE: dict[str, Code] = {
     "XDS7002": Code(
         _W, "{proxy} refused a {type} response, and no resource in it can be blamed: {words}", "nothing is sent again"
     ),
+    # 8xxx: scale
+    "XDS8001": Code(_W, "no address in {network} is free any more", "the host is told apart by its name only"),
 }

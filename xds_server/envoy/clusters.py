@@ -65,7 +65,7 @@ def _discovery(backend: Backend) -> dict[str, Any]:
     """How the cluster finds its endpoints, and how it chooses among them."""
     kind = _kind(backend)
     if kind is Discovery.ORIGINAL_DESTINATION:
-        return {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED"}
+        return {"type": "ORIGINAL_DST", "lb_policy": "CLUSTER_PROVIDED", **_other_port(backend.port.target)}
     balancing = load_balancing(backend.policy.load_balancing)
     if kind is Discovery.ENDPOINTS:
         return {"type": "EDS", "eds_cluster_config": {"eds_config": ADS}, **balancing}
@@ -82,6 +82,10 @@ def _discovery(backend: Backend) -> dict[str, Any]:
         "cluster_type": {"name": "envoy.clusters.dns", "typed_config": packed(_dns(kind))},
         **known,
     }
+
+
+def _other_port(target: int) -> dict[str, Any]:
+    return {"original_dst_lb_config": {"upstream_port_override": wrapped(target)}} if target else {}
 
 
 def _dns(kind: Discovery) -> dns_cluster_pb2.DnsCluster:

@@ -43,7 +43,7 @@ class ServiceSpec(Model, frozen=True, eq=False, gc=False):
     load_balancer_class: Ignored | None = None
     allocate_load_balancer_node_ports: Ignored | None = None
     health_check_node_port: Ignored | None = None
-    ip_families: Ignored | None = None
+    ip_families: tuple[Literal["IPv4", "IPv6"], ...] = ()
     ip_family_policy: Ignored | None = None
     publish_not_ready_addresses: bool = False
     session_affinity: Literal["None", "ClientIP"] = "None"

@@ -11,8 +11,12 @@ from xds_server.kube.core import Endpoints, Namespace, Node, Secret, Service
 from xds_server.kube.discovery import EndpointSlice
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.istio.proxy_config import ProxyConfig
 from xds_server.kube.istio.service_entry import ServiceEntry
+from xds_server.kube.istio.sidecar import Sidecar
 from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.kube.istio.workload_entry import WorkloadEntry
+from xds_server.kube.istio.workload_group import WorkloadGroup
 from xds_server.kube.meta import Object
 from xds_server.kube.pod import Pod
 
@@ -51,4 +55,8 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("networking.istio.io", "VirtualService"): Kind(VirtualService, _ISTIO),
     ("networking.istio.io", "DestinationRule"): Kind(DestinationRule, _ISTIO),
     ("networking.istio.io", "ServiceEntry"): Kind(ServiceEntry, _ISTIO),
+    ("networking.istio.io", "WorkloadEntry"): Kind(WorkloadEntry, _ISTIO),
+    ("networking.istio.io", "WorkloadGroup"): Kind(WorkloadGroup, _ISTIO),
+    ("networking.istio.io", "ProxyConfig"): Kind(ProxyConfig, frozenset({"v1beta1"})),
+    ("networking.istio.io", "Sidecar"): Kind(Sidecar, _ISTIO),
 }

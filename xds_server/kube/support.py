@@ -16,50 +16,45 @@ from xds_server.kube.meta import Raw
 
 
 class Unsupported(msgspec.Struct, frozen=True):
-    """advice: what to do instead. harmless: values that change nothing, such as the API's default."""
+    """advice: what to do instead. harmless: values that change nothing, such as the API's default.
+    whose: who acts on the field, when that is rightly not the proxy: then naming it is no warning."""
 
     advice: str = ""
     harmless: frozenset[str | bool] = frozenset()
+    whose: str = ""
 
 
 _NONE = Unsupported()
-_FILES = Unsupported("name a Secret with credentialName")
+_CLOUD = Unsupported(whose="the cloud's load balancer")
+_NODES = Unsupported(whose="the nodes (kube-proxy)", harmless=frozenset({"Cluster", True}))
+_BOOTSTRAP = Unsupported("set it where the proxy is started", whose="the start of the proxy")
+_IDENTITY = Unsupported("name the accepted identities in subjectAltNames of a DestinationRule")
+_NETWORK = Unsupported("the endpoints of every network are connected to directly")
 
 _POLICY = {
-    "loadBalancer.localityLbSetting": _NONE,
-    "loadBalancer.zoneAwareLbSetting": _NONE,
-    "connectionPool.http.http2KeepAlive": _NONE,
-    "outlierDetection.outlierDetectionHttpErrorCodes": _NONE,
-    "tls.clientCertificate": _FILES,
-    "tls.privateKey": _FILES,
-    "tls.caCertificates": _FILES,
-    "tls.caCrl": _NONE,
+    "loadBalancer.zoneAwareLbSetting": Unsupported("use localityLbSetting"),
 }
 _WHOLE_POLICY = {
     **_POLICY,
     **{f"portLevelSettings[].{field}": entry for field, entry in _POLICY.items()},
-    "tunnel": _NONE,
-    "proxyProtocol": _NONE,
-    "retryBudget.budgetInterval": _NONE,
+    "retryBudget.budgetInterval": Unsupported("Envoy counts the requests of the moment"),
 }
 
 UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
     ("", "Service"): {
-        "spec.sessionAffinity": Unsupported(
-            "use a DestinationRule with loadBalancer.consistentHash.useSourceIp", frozenset({"None"})
-        ),
-        "spec.internalTrafficPolicy": Unsupported(harmless=frozenset({"Cluster"})),
-        "spec.trafficDistribution": _NONE,
+        "spec.externalTrafficPolicy": _NODES,
+        "spec.healthCheckNodePort": _NODES,
+        "spec.allocateLoadBalancerNodePorts": _NODES,
+        "spec.loadBalancerClass": _CLOUD,
+        "spec.loadBalancerIP": _CLOUD,
+        "spec.loadBalancerSourceRanges": _CLOUD,
     },
     ("networking.istio.io", "Gateway"): {
-        "spec.servers[].defaultEndpoint": _NONE,
+        "spec.servers[].defaultEndpoint": Unsupported("Istio ignores it as well; it is for the ingress of a Sidecar"),
         "spec.servers[].port.targetPort": Unsupported("the port is opened as it is"),
-        "spec.servers[].tls.serverCertificate": _FILES,
-        "spec.servers[].tls.privateKey": _FILES,
-        "spec.servers[].tls.caCertificates": _FILES,
-        "spec.servers[].tls.caCrl": _NONE,
-        "spec.servers[].tls.tlsCertificates": Unsupported("name Secrets with credentialNames"),
-        "spec.servers[].tls.insecureSkipVerify": Unsupported(harmless=frozenset({False})),
+        "spec.servers[].tls.insecureSkipVerify": Unsupported(
+            "use SIMPLE, which asks for no certificate", harmless=frozenset({False})
+        ),
     },
     ("networking.istio.io", "VirtualService"): {
         "spec.http[].delegate": Unsupported("write the routes into this VirtualService"),
@@ -68,24 +63,56 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
         "spec.tcp[].match[].sourceSubnet": Unsupported("Istio ignores it as well"),
     },
     ("networking.istio.io", "DestinationRule"): {
-        "spec.workloadSelector": _NONE,
         **{f"spec.trafficPolicy.{field}": entry for field, entry in _WHOLE_POLICY.items()},
         **{f"spec.subsets[].trafficPolicy.{field}": entry for field, entry in _WHOLE_POLICY.items()},
     },
+    ("networking.istio.io", "Sidecar"): {
+        "spec.ingress[].tls": Unsupported("let a Gateway end the TLS"),
+        "spec.ingress[].port.targetPort": Unsupported("use defaultEndpoint"),
+        "spec.egress[].port.targetPort": _NONE,
+    },
     ("networking.istio.io", "ServiceEntry"): {
-        "spec.endpoints[].network": _NONE,
+        "spec.endpoints[].network": _NETWORK,
+        "spec.endpoints[].serviceAccount": _IDENTITY,
+    },
+    ("networking.istio.io", "WorkloadEntry"): {
+        "spec.network": _NETWORK,
+        "spec.serviceAccount": _IDENTITY,
+    },
+    ("networking.istio.io", "WorkloadGroup"): {
+        "spec.metadata.annotations": Unsupported("only the labels of a group are passed on to its WorkloadEntries"),
+        "spec.template.network": _NETWORK,
+        "spec.template.serviceAccount": _IDENTITY,
+        "spec.probe": Unsupported(
+            "it writes what it finds into the WorkloadEntry, as the condition Healthy",
+            whose="the agent beside the workload",
+        ),
+    },
+    ("networking.istio.io", "ProxyConfig"): {
+        "spec.selector": _BOOTSTRAP,
+        "spec.concurrency": Unsupported("start Envoy with --concurrency", whose="the start of the proxy"),
+        "spec.environmentVariables": _BOOTSTRAP,
+        "spec.image": Unsupported("choose the image where the proxy is deployed", whose="the start of the proxy"),
     },
 }
 """(group, kind) -> field -> why. `[]` stands for the items of a list, `{}` for the values of a map."""
 
 
 def unsupported(raw: Raw) -> tuple[Diagnostic, ...]:
-    """One warning (XDS1007) for every place where the object sets a field without effect."""
+    """One warning (XDS1007) for every place where the object sets a field without effect; one piece of information
+    (XDS1012) where the effect is not the proxy's."""
     fields = _compiled(raw.ref.group, raw.ref.kind)
     if not fields:
         return ()
     return tuple(
-        diagnostic("XDS1007", raw.ref, path, field=format_path(path), suggestion=entry.advice)
+        diagnostic(
+            "XDS1012" if entry.whose else "XDS1007",
+            raw.ref,
+            path,
+            field=format_path(path),
+            whose=entry.whose,
+            suggestion=entry.advice,
+        )
         for path, entry in _walk(raw.value(), fields, ())
     )
 

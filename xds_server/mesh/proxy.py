@@ -31,6 +31,7 @@ class Proxy(msgspec.Struct, frozen=True):
     labels: None selects every Gateway (what `translate` uses when no proxy is named).
     http_proxy_port: a sidecar's port for HTTP proxy requests (`HTTP_PROXY_PORT`), 0 for none.
     unprivileged: it cannot bind ports below 1024 (`UNPRIVILEGED_POD`).
+    node: where it runs (`NODE_NAME`), empty when it does not say.
     dns_capture: a sidecar answers DNS for the services that it sees (`DNS_CAPTURE`).
     """
 
@@ -45,6 +46,7 @@ class Proxy(msgspec.Struct, frozen=True):
     http_proxy_port: int = 0
     unprivileged: bool = False
     dns_capture: bool = False
+    node: str = ""
 
 
 EVERY_GATEWAY = Proxy(labels=None)
@@ -78,6 +80,7 @@ def proxy_of(node_id: str, metadata: Mapping[str, Any], locality: Locality = _NO
         interception=Interception(interception),
         http_proxy_port=_port(metadata, "HTTP_PROXY_PORT"),
         unprivileged=_text(metadata, "UNPRIVILEGED_POD").lower() == "true",
+        node=_text(metadata, "NODE_NAME"),
         dns_capture=_text(metadata, "DNS_CAPTURE").lower() == "true",
     )
 

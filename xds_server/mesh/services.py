@@ -1,109 +1,120 @@
-"""Services of the mesh, from Kubernetes Services and from ServiceEntries."""
+"""Services of the mesh, from Kubernetes Services; those of ServiceEntries are in `service_entries`."""
 
 from __future__ import annotations
 
-import ipaddress
-
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
-from xds_server.kube.istio.service_entry import ServiceEntry
+from xds_server.kube.meta import Object
 from xds_server.mesh import names
-from xds_server.mesh.model import Discovery, Protocol, Service, ServicePort
+from xds_server.mesh.load_balancers import cloud_notes
+from xds_server.mesh.local_addresses import reason_to_refuse
+from xds_server.mesh.model import Discovery, Nearness, Protocol, Service, ServicePort
 from xds_server.mesh.origin import Origin
-from xds_server.mesh.protocols import declared_protocol, port_protocol
+from xds_server.mesh.protocols import port_protocol
 from xds_server.mesh.visibility import exported_to
 
 EXPORT_TO = "networking.istio.io/exportTo"
+TRAFFIC_DISTRIBUTION = "networking.istio.io/traffic-distribution"
+_DEFAULT_TIMEOUT = 10800  # seconds; the API server fills it in
 
 Found = tuple[tuple[Service, ...], tuple[Diagnostic, ...]]
 
 
-def kubernetes_service(service: core.Service) -> Found:
-    """The service of a Kubernetes Service; none when it names nothing that a proxy may connect to."""
-    notes: list[Diagnostic] = []
+def kubernetes_service(service: core.Service, resolved: bool) -> Found:
+    """The service of a Kubernetes Service. resolved: its endpoints are DNS names, which the proxy resolves."""
     spec, meta, ref = service.spec, service.metadata, service.ref
-    if spec.type == "ExternalName":
-        problem = _refused_external_name(spec.external_name)
-        if problem:
-            notes.append(diagnostic("XDS6001", ref, ("spec", "externalName"), name=spec.external_name, reason=problem))
-            return (), tuple(notes)
-    ports = []
-    for index, port in enumerate(spec.ports):
-        protocol = port_protocol(port.port, port.name, port.protocol, port.app_protocol or "")
-        if protocol is Protocol.UDP:
-            notes.append(diagnostic("XDS4001", ref, ("spec", "ports", index), port=port.port))
-        else:
-            ports.append(ServicePort(port.port, port.name, protocol))
-    if not ports and not spec.ports:
-        notes.append(diagnostic("XDS4002", ref, ("spec",)))
-    cluster_ips = spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
-    exports = [text.strip() for text in meta.annotations.get(EXPORT_TO, "").split(",") if text.strip()]
+    notes: list[Diagnostic] = []
+    prefers = nearness(spec.traffic_distribution, service, ("spec", "trafficDistribution"), notes)
+    if spec.traffic_distribution is None:
+        prefers = annotated_nearness(service, notes)
+    config = spec.session_affinity_config
+    timeout = config.client_ip.timeout_seconds if config and config.client_ip else None
+    if timeout not in (None, _DEFAULT_TIMEOUT):
+        path = ("spec", "sessionAffinityConfig", "clientIP", "timeoutSeconds")
+        notes.append(diagnostic("XDS4030", ref, path))
     result = Service(
         host=names.service_host(meta.name, meta.namespace),
         name=meta.name,
         namespace=meta.namespace,
-        ports=tuple(ports),
+        ports=_ports(service, notes),
         origin=Origin(ref),
-        addresses=tuple(sorted({ip for ip in cluster_ips if ip != "None"})),
-        discovery=Discovery.DNS if spec.type == "ExternalName" else Discovery.ENDPOINTS,
-        headless="None" in cluster_ips,
+        addresses=tuple(sorted({ip for ip in cluster_ips(service) if ip != "None"})),
+        discovery=Discovery.DNS if resolved else Discovery.ENDPOINTS,
+        headless="None" in cluster_ips(service),
         external=spec.type == "ExternalName",
-        exported_to=exported_to(exports, meta.namespace),
+        exported_to=exports(service),
         created=meta.creation_timestamp or "",
+        sticky=spec.session_affinity == "ClientIP",
+        node_local=spec.internal_traffic_policy == "Local",
+        prefers=prefers,
     )
-    return (result,), tuple(notes)
+    return (result,), (*notes, *cloud_notes(service))
 
 
-def _refused_external_name(name: str) -> str | None:
-    """Names that would let a tenant reach the proxy's own admin port or the node (CVE-2021-32783)."""
-    if name.lower().rstrip(".") in ("localhost", "localhost.localdomain") or name.lower().endswith(".localhost"):
-        return "it names the proxy itself"
-    try:
-        address = ipaddress.ip_address(name)
-    except ValueError:
-        return None
-    if address.is_loopback or address.is_link_local or address.is_unspecified:
-        return "loopback and link-local addresses are those of the proxy itself"
-    return None
+def _ports(service: core.Service, notes: list[Diagnostic]) -> tuple[ServicePort, ...]:
+    found = []
+    for index, port in enumerate(service.spec.ports):
+        protocol = port_protocol(port.port, port.name, port.protocol, port.app_protocol or "")
+        if protocol is Protocol.UDP:
+            notes.append(diagnostic("XDS4001", service.ref, ("spec", "ports", index), port=port.port))
+        else:
+            found.append(ServicePort(port.port, port.name, protocol))
+    if not service.spec.ports:
+        notes.append(diagnostic("XDS4002", service.ref, ("spec",)))
+    return tuple(found)
 
 
-_DISCOVERY = {
-    "NONE": Discovery.ORIGINAL_DESTINATION,
-    "STATIC": Discovery.ENDPOINTS,
-    "DNS": Discovery.DNS,
-    "DNS_ROUND_ROBIN": Discovery.DNS_ROUND_ROBIN,
-    "DYNAMIC_DNS": Discovery.DNS,
+def cluster_ips(service: core.Service) -> tuple[str, ...]:
+    spec = service.spec
+    return spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
+
+
+def exports(service: core.Service) -> frozenset[str]:
+    """The namespaces that see the service."""
+    text = service.metadata.annotations.get(EXPORT_TO, "")
+    return exported_to([part.strip() for part in text.split(",") if part.strip()], service.metadata.namespace)
+
+
+def external_addresses(service: core.Service) -> tuple[tuple[str, ...], tuple[Diagnostic, ...]]:
+    """The addresses by which the service is known outside, and is met directly inside of the mesh.
+
+    A load balancer that wants the traffic itself (`ipMode: Proxy`) is left alone. Anybody can write an externalIP, so
+    those of the node itself, and of its cloud's metadata service, are refused (CVE-2020-8554).
+    """
+    notes, found = [], []
+    for index, ip in enumerate(service.spec.external_ips):
+        problem = reason_to_refuse(ip)
+        if problem:
+            path = ("spec", "externalIPs", index)
+            notes.append(diagnostic("XDS6002", service.ref, path, address=ip, reason=problem))
+        else:
+            found.append(ip)
+    balancer = service.status.load_balancer if service.status else None
+    found += [
+        ingress.ip
+        for ingress in (balancer.ingress if balancer else ())
+        if ingress.ip and ingress.ip_mode != "Proxy" and not reason_to_refuse(ingress.ip)
+    ]
+    return tuple(sorted(set(found))), tuple(notes)
+
+
+_PREFERS = {
+    "PreferClose": Nearness.ZONE,  # the older name
+    "PreferSameZone": Nearness.ZONE,
+    "PreferSameNode": Nearness.NODE,
 }
 
 
-def entry_services(entry: ServiceEntry) -> Found:
-    """One service for each host of a ServiceEntry."""
-    spec, meta, ref = entry.spec, entry.metadata, entry.ref
-    notes: list[Diagnostic] = []
-    ports = []
-    for index, port in enumerate(spec.ports):
-        protocol = declared_protocol(port.protocol) if port.protocol else port_protocol(port.number, port.name, "", "")
-        if protocol is None:
-            path = ("spec", "ports", index, "protocol")
-            notes.append(diagnostic("XDS4003", ref, path, protocol=port.protocol))
-            protocol = Protocol.TCP
-        if protocol is Protocol.UDP:
-            notes.append(diagnostic("XDS4001", ref, ("spec", "ports", index), port=port.number))
-        else:
-            ports.append(ServicePort(port.number, port.name, protocol))
-    return tuple(
-        Service(
-            host=host.lower(),
-            name=meta.name,
-            namespace=meta.namespace,
-            ports=tuple(ports),
-            origin=Origin(ref),
-            addresses=tuple(sorted(set(spec.addresses))),
-            discovery=_DISCOVERY[spec.resolution],
-            external=spec.location == "MESH_EXTERNAL",
-            exported_to=exported_to(spec.export_to, meta.namespace),
-            subject_alt_names=spec.subject_alt_names,
-            created=meta.creation_timestamp or "",
-        )
-        for host in spec.hosts
-    ), tuple(notes)
+def nearness(
+    text: str | None, of: Object, path: tuple[str, ...], notes: list[Diagnostic], *more: str
+) -> Nearness | None:
+    """Which endpoints are preferred; None for no preference. more: values that say so."""
+    if text and text not in _PREFERS and text not in more:
+        known = ", ".join((*_PREFERS, *more))
+        notes.append(diagnostic("XDS4033", of.ref, path, value=text, known=known))
+    return _PREFERS.get(text or "")
+
+
+def annotated_nearness(of: Object, notes: list[Diagnostic]) -> Nearness | None:
+    text = of.metadata.annotations.get(TRAFFIC_DISTRIBUTION)
+    return nearness(text, of, ("metadata", "annotations", TRAFFIC_DISTRIBUTION), notes, "Any")

@@ -33,7 +33,13 @@ spec:
     route:
     - destination: {host: web}
 """
-WARNED = SERVICE.replace("  ports", "  sessionAffinity: ClientIP\n  ports")
+ELSEWHERE = """\
+apiVersion: networking.istio.io/v1
+kind: WorkloadEntry
+metadata: {name: vm}
+spec: {address: 10.0.0.9, network: elsewhere}
+"""
+WARNED = SERVICE + "---\n" + ELSEWHERE
 INPUTS = {"clean": SERVICE, "wrong": SERVICE + "---\n" + TYPO, "warned": WARNED, "empty": "", "unparsable": "a: [\n"}
 
 

@@ -24,10 +24,10 @@ Field = tuple[type[msgspec.Struct], str]
 WITHOUT_EFFECT = {
     "Endpoint.labels": "the mesh chooses the endpoints of a subset by them",
     **{
-        f"Placement.{field}": "the mesh chooses the endpoints of a proxy by it"
+        f"Whereabouts.{field}": "the mesh chooses the endpoints of a proxy by it"
         for field in ("node", "hostname", "for_zones", "for_nodes")
     },
-    "Endpoint.placement": "it is what its fields are",
+    "Endpoint.whereabouts": "it is what its fields are",
     "LoadBalancing.hash_key": "the mesh repeats it in the routes and listeners that lead to the backend",
     "ServicePort.number": "the cluster's name has it",
     "ServicePort.name": "it tells the mesh the protocol",

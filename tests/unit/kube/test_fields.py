@@ -21,7 +21,12 @@ LINES = [
 COMMON = {field.encode_name for field in msgspec.structs.fields(Object) + msgspec.structs.fields(ObjectMeta)} | {
     "status"
 }
-ADDED = {"ServiceEntry": {"addresses", "conditions", "observedGeneration", "validationMessages", "value", "host"}}
+_OF_ISTIO = {"conditions", "observedGeneration", "validationMessages"}
+_CONDITION = {"type", "lastProbeTime", "lastTransitionTime", "message", "reason"}
+ADDED = {
+    "ServiceEntry": {"addresses", "value", "host"} | _OF_ISTIO,
+    "WorkloadEntry": _OF_ISTIO | _CONDITION,
+}
 """Of the status, which the field list does not have."""
 
 

@@ -8,12 +8,12 @@ from xds_server.catalogue import Level
 from xds_server.kube.support import UNSUPPORTED
 
 WARNED = {
-    "a field of a service": (
-        SERVICE,
-        "spec: {sessionAffinity: ClientIP}",
+    "a field with advice": (
+        SERVICE_ENTRY,
+        "spec: {hosts: [a], resolution: STATIC, endpoints: [{address: b, network: other}]}",
         [
-            "XDS1007 spec.sessionAffinity: spec.sessionAffinity is not supported "
-            "(use a DestinationRule with loadBalancer.consistentHash.useSourceIp)"
+            "XDS1007 spec.endpoints[0].network: spec.endpoints[0].network is not supported "
+            "(the endpoints of every network are connected to directly)"
         ],
     ),
     "a field below a list": (
@@ -34,7 +34,7 @@ WARNED = {
             "spec.subsets[0].trafficPolicy.proxyProtocol is not supported",
         ],
     ),
-    "not the API's own default": (SERVICE, "spec: {sessionAffinity: None, internalTrafficPolicy: Cluster}", []),
+    "not the API's own default": (SERVICE, "spec: {externalTrafficPolicy: Cluster, allocateLoadBalancerNodePorts: true}", []),
     "not an empty value": (
         SERVICE_ENTRY,
         "spec: {hosts: [a], resolution: STATIC, endpoints: [{address: b, network: ''}]}",
@@ -49,6 +49,16 @@ def test_a_field_without_effect_is_named(kind: str, body: str, expected: list[st
     assert result.object is not None, result.diagnostics
     assert [told(found) for found in result.diagnostics] == expected
     assert all(found.level is Level.WARNING for found in result.diagnostics)
+
+
+def test_a_field_that_is_for_somebody_else_is_no_warning() -> None:
+    result = decoded(SERVICE, "spec: {externalTrafficPolicy: Local}")
+    assert [(told(found), found.level) for found in result.diagnostics] == [
+        (
+            "XDS1012 spec.externalTrafficPolicy: spec.externalTrafficPolicy is for the nodes (kube-proxy)",
+            Level.INFO,
+        )
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from xds_server.kube.istio.workload_entry import WorkloadEntrySpec
 from xds_server.kube.meta import Ignored, Model, Object
-from xds_server.kube.rules import at_least_one, at_most_one, check, rule
-from xds_server.kube.units import Port, UInt32
+from xds_server.kube.rules import at_most_one, check, rule
+from xds_server.kube.units import Port
 
 
 class ServiceEntryPort(Model, frozen=True, eq=False, gc=False):
@@ -16,28 +17,6 @@ class ServiceEntryPort(Model, frozen=True, eq=False, gc=False):
     name: str
     protocol: str = ""
     target_port: Port | None = None
-
-
-class WorkloadEntrySpec(Model, frozen=True, eq=False, gc=False):
-    """One endpoint. address: an IP, a DNS name, or `unix:///path`."""
-
-    address: str = ""
-    ports: dict[str, Port] = {}
-    labels: dict[str, str] = {}
-    network: str = ""
-    locality: str = ""
-    weight: UInt32 | None = None
-    service_account: str = ""
-
-    def __post_init__(self) -> None:
-        path = self.address.removeprefix("unix://")
-        is_socket = path != self.address
-        check(
-            at_least_one(self, "address", "network") if not self.address and not self.network else None,
-            rule(not is_socket or path[:1] in ("/", "@"), ("address",), "a unix socket needs an absolute path"),
-            rule(not is_socket or not path.endswith("/"), ("address",), "a unix socket cannot be a directory"),
-            rule(not is_socket or not self.ports, ("ports",), "a unix socket has no ports"),
-        )
 
 
 class WorkloadLabels(Model, frozen=True, eq=False, gc=False):

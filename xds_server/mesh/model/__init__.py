@@ -69,10 +69,10 @@ from xds_server.mesh.model.services import (
     Health,
     Locality,
     Nearness,
-    Placement,
     Protocol,
     Service,
     ServicePort,
+    Whereabouts,
 )
 from xds_server.mesh.model.view import (
     View,
@@ -116,7 +116,6 @@ __all__ = [
     "NameTable",
     "Nearness",
     "Outlier",
-    "Placement",
     "Protocol",
     "QueryMatch",
     "Redirect",
@@ -140,4 +139,5 @@ __all__ = [
     "View",
     "VirtualHost",
     "Warmup",
+    "Whereabouts",
 ]

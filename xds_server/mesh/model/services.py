@@ -47,9 +47,12 @@ class Health(enum.StrEnum):
 
 
 class ServicePort(msgspec.Struct, frozen=True, gc=False):
+    """target: where connections go with `Discovery.ORIGINAL_DESTINATION`, 0 for the port that they wanted to reach."""
+
     number: int
     name: str
     protocol: Protocol
+    target: int = 0
 
 
 class Locality(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -58,7 +61,7 @@ class Locality(msgspec.Struct, frozen=True, order=True, gc=False):
     subzone: str = ""
 
 
-class Placement(msgspec.Struct, frozen=True, order=True, gc=False):
+class Whereabouts(msgspec.Struct, frozen=True, order=True, gc=False):
     """Where an endpoint runs, and for whom it is meant: the mesh chooses the endpoints of a proxy by it.
     hostname: its own name below that of a headless service. for_zones, for_nodes: empty for everybody."""
 
@@ -81,7 +84,7 @@ class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
     health: Health = Health.HEALTHY
     priority: int = 0
     more_addresses: tuple[str, ...] = ()
-    placement: Placement = Placement()
+    whereabouts: Whereabouts = Whereabouts()
 
 
 class Nearness(enum.Enum):
