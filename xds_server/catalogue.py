@@ -175,7 +175,7 @@ CATALOGUE: dict[str, Code] = {
         "requests are hashed by the address that they come from",
     ),
     "XDS4031": Code(
-        _I,
+        _W,
         "the proxy does not say on which node it runs (NODE_NAME), which {field} asks for",
         "it uses the endpoints of all nodes",
     ),

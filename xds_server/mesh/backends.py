@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.kube.istio import destination_rule as dr
+from xds_server.diagnostics import Diagnostic
 from xds_server.mesh import names
+from xds_server.mesh.client_tls import NO_SECRETS, ClientSecrets, client_tls
 from xds_server.mesh.destination_rules import Rules
 from xds_server.mesh.endpoints import ServiceEndpoints, labels_of
 from xds_server.mesh.model import (
     Algorithm,
     Backend,
     BackendEndpoints,
-    ClientTLS,
+    BackendPolicy,
     Discovery,
     Endpoint,
     HashKey,
@@ -21,39 +21,103 @@ from xds_server.mesh.model import (
     Service,
     ServicePort,
 )
-from xds_server.mesh.policy import backend_policy, effective
+from xds_server.mesh.placement import DEFAULT_OUTLIER, Placement, fails_over, placed, placement
+from xds_server.mesh.policy import (
+    NOTHING_SAID,
+    Effective,
+    TcpOptions,
+    backend_policy,
+    effective,
+    policy_notes,
+    tcp_options,
+)
+from xds_server.mesh.proxy import Interception, Proxy, ProxyKind
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
 class BackendRef(msgspec.Struct, frozen=True):
-    """What a backend is made from. subset: one of `rules.subsets`, or empty for all endpoints."""
+    """What a backend is made from. subset: one of `rules.subsets`, or empty for all endpoints.
+    as_is: for TLS that a gateway passes on unopened: the backend has the name that clients write in the SNI, and adds
+    no TLS of its own."""
 
     service: Service
     port: ServicePort
     subset: str
     rules: Rules | None
+    as_is: bool = False
+
+    @property
+    def name(self) -> str:
+        name = names.sni_dnat if self.as_is else names.outbound
+        return name(self.port.number, self.subset, self.service.host)
 
 
-def backend(ref: BackendRef, dns: ServiceEndpoints) -> tuple[Backend, tuple[Diagnostic, ...]]:
+class Site(msgspec.Struct, frozen=True):
+    """What a backend depends on of the proxy that uses it. credentials: it can be given Secrets.
+    redirected: its connections have an original destination."""
+
+    placement: Placement | None
+    credentials: bool
+    redirected: bool
+
+
+class Made(msgspec.Struct, frozen=True, eq=False):
+    """secrets: what the backend's TLS names."""
+
+    backend: Backend
+    secrets: ClientSecrets
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def site(ref: BackendRef, proxy: Proxy) -> Site:
+    """Equal for proxies that share the backend."""
+    balancer = settings(ref.rules, ref.subset, ref.port.number).load_balancer
+    asked = balancer.value.locality_lb_setting if balancer else None
+    selected = ref.rules is not None and bool(ref.rules.selector)
+    return Site(
+        placement=placement(asked, proxy.locality, proxy.labels or ()),
+        credentials=proxy.kind is ProxyKind.GATEWAY or selected,
+        redirected=proxy.kind is ProxyKind.SIDECAR and proxy.interception is not Interception.NONE,
+    )
+
+
+def settings(rules: Rules | None, subset: str, port: int) -> Effective:
+    return effective(rules.layers(subset), port) if rules else NOTHING_SAID
+
+
+def backend(ref: BackendRef, dns: ServiceEndpoints, seen: Site) -> Made:
     """dns: the names to resolve, when the service's endpoints are found by DNS; otherwise empty, so that a change
     of endpoints leaves the backend alone."""
     service, port, subset, rules = ref.service, ref.port, ref.subset, ref.rules
-    notes: list[Diagnostic] = []
-    chosen, subset_origin = rules.subsets[subset] if rules and subset else (None, None)
-    top = rules.traffic_policy if rules else None
-    own = chosen.traffic_policy if chosen else None
-    policy = backend_policy(top, own, port.number)
-    tls = _client_tls(effective(top, own, port.number).get("tls"), service, rules, notes)
-    if tls is not None:
+    chosen = settings(rules, subset, port.number)
+    policy = backend_policy(chosen)
+    http2 = (
+        port.protocol.is_http2 or bool(policy.connections.upgrade_to_http2) or policy.connections.use_client_protocol
+    )
+    notes = policy_notes(chosen, http2)
+    secrets = NO_SECRETS
+    if not ref.as_is:
+        tls, secrets = client_tls(chosen.tls, service, seen.credentials, notes)
         policy = msgspec.structs.replace(policy, tls=tls)
+    policy = _placed_policy(policy, chosen, seen.placement, notes)
     discovery = service.discovery
     if policy.load_balancing.algorithm is Algorithm.PASSTHROUGH:
-        discovery = Discovery.ORIGINAL_DESTINATION
+        if seen.redirected:
+            discovery = Discovery.ORIGINAL_DESTINATION
+        elif chosen.load_balancer:
+            # Here the original destination is the proxy itself, which would call itself without end.
+            reason = "in a proxy to which nothing is redirected; LEAST_REQUEST is used"
+            notes.append(chosen.load_balancer.note("XDS4009", "simple", field="PASSTHROUGH", reason=reason))
+            balancing = msgspec.structs.replace(policy.load_balancing, algorithm=Algorithm.LEAST_REQUEST)
+            policy = msgspec.structs.replace(policy, load_balancing=balancing)
     policy_origin = rules.policy_origin if rules else None
-    labels = subset_labels(rules, subset)
+    subset_origin = rules.subsets[subset][1] if rules and subset else None
+    found = _with_labels(dns, port.number, subset_labels(rules, subset)) if discovery in _DNS else ()
+    # Whoever resolves one name has one endpoint, wherever it is.
+    where = placed(found, seen.placement if discovery is Discovery.DNS else None)
     result = Backend(
-        name=names.outbound(port.number, subset, service.host),
+        name=ref.name,
         host=service.host,
         port=port,
         policy=policy,
@@ -61,21 +125,37 @@ def backend(ref: BackendRef, dns: ServiceEndpoints) -> tuple[Backend, tuple[Diag
         origins=tuple(origin for origin in (service.origin, subset_origin, policy_origin) if origin is not None),
         subset=subset,
         external=service.external,
-        fixed=_with_labels(dns, port.number, labels) if discovery in _DNS else (),
+        fixed=where.endpoints,
+        locality_weights=where.weights,
     )
-    return result, tuple(notes)
+    return Made(result, secrets, tuple(notes))
+
+
+def _placed_policy(
+    policy: BackendPolicy, chosen: Effective, seen: Placement | None, notes: list[Diagnostic]
+) -> BackendPolicy:
+    if seen is not None and seen.shares:
+        balancing = msgspec.structs.replace(policy.load_balancing, weighted_localities=True)
+        policy = msgspec.structs.replace(policy, load_balancing=balancing)
+    balancer = chosen.load_balancer
+    if balancer and policy.outlier is None and fails_over(balancer.value.locality_lb_setting):
+        notes.append(balancer.note("XDS4024", "localityLbSetting"))
+        policy = msgspec.structs.replace(policy, outlier=DEFAULT_OUTLIER)
+    return policy
 
 
 def subset_labels(rules: Rules | None, subset: str) -> Labels:
     return labels_of(rules.subsets[subset][0].labels) if rules and subset else ()
 
 
-def backend_endpoints(ref: BackendRef, endpoints: ServiceEndpoints) -> BackendEndpoints:
-    """Those endpoints that have the labels of the subset."""
+def backend_endpoints(ref: BackendRef, endpoints: ServiceEndpoints, seen: Placement | None) -> BackendEndpoints:
+    """Those endpoints that have the labels of the subset, as the proxy should use them."""
+    found = placed(_with_labels(endpoints, ref.port.number, subset_labels(ref.rules, ref.subset)), seen)
     return BackendEndpoints(
-        name=names.outbound(ref.port.number, ref.subset, ref.service.host),
-        endpoints=_with_labels(endpoints, ref.port.number, subset_labels(ref.rules, ref.subset)),
+        name=ref.name,
+        endpoints=found.endpoints,
         origins=(ref.service.origin, *endpoints.origins),
+        locality_weights=found.weights,
     )
 
 
@@ -86,28 +166,9 @@ def _with_labels(endpoints: ServiceEndpoints, port: int, labels: Labels) -> tupl
 
 def backend_hash_key(rules: Rules | None, subset: str, port: int) -> HashKey | None:
     """What requests to this backend are hashed by: the hash policy is part of the route, not of the cluster."""
-    if rules is None:
-        return None
-    own = rules.subsets[subset][0].traffic_policy if subset in rules.subsets else None
-    return backend_policy(rules.traffic_policy, own, port).load_balancing.hash_key
+    return backend_policy(settings(rules, subset, port)).load_balancing.hash_key
 
 
-def _client_tls(
-    settings: dr.TrafficPolicy | dr.PortTrafficPolicy | None,
-    service: Service,
-    rules: Rules | None,
-    notes: list[Diagnostic],
-) -> ClientTLS | None:
-    tls = settings.tls if settings is not None else None
-    if tls is None or rules is None or tls.mode == "DISABLE":
-        return None
-    if tls.mode == "ISTIO_MUTUAL":
-        notes.append(
-            diagnostic("XDS5004", rules.origins[0].ref, ("spec", "trafficPolicy", "tls", "mode"), mode=tls.mode)
-        )
-        return None
-    return ClientTLS(
-        sni=tls.sni,
-        subject_alt_names=tuple(tls.subject_alt_names or service.subject_alt_names),
-        verify=not tls.insecure_skip_verify,
-    )
+def backend_tcp_options(rules: Rules | None, subset: str, port: int) -> TcpOptions:
+    """How connections to this backend are passed on, which is part of the listener."""
+    return tcp_options(settings(rules, subset, port))

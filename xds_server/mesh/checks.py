@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from ipaddress import ip_network
+from math import isqrt
 
 import re2  # type: ignore[import-untyped]
 
@@ -41,6 +43,61 @@ def header_name(name: str) -> str | None:
     return None if _TOKEN.fullmatch(name) else "is not a valid header name"
 
 
+@lru_cache(maxsize=4096)
+def matches_whole(pattern: str, text: str) -> bool:
+    """Whether a valid expression matches all of the text, as Envoy asks."""
+    return re2.fullmatch(pattern, text, _RE2_OPTIONS) is not None
+
+
+def cidr(text: str) -> str | None:
+    """An address, or a range of them."""
+    try:
+        ip_network(text, strict=False)
+    except ValueError as problem:
+        return f"is no range of addresses: {problem}"
+    return None
+
+
 def groups(text: str) -> int:
     """How many capturing groups a valid expression has."""
     return int(re2.compile(text, _RE2_OPTIONS).groups)
+
+
+MAX_RING_SIZE = 8 * 1024 * 1024
+MAX_MAGLEV_SIZE = 5_000_011
+
+
+def ring_size(size: int) -> str | None:
+    """The size of a hash ring."""
+    return f"is too large; the limit is {MAX_RING_SIZE}" if size > MAX_RING_SIZE else None
+
+
+def maglev_size(size: int) -> str | None:
+    """The size of a Maglev table."""
+    if size > MAX_MAGLEV_SIZE:
+        return f"is too large; the limit is {MAX_MAGLEV_SIZE}"
+    prime = size > 1 and all(size % divisor for divisor in range(2, isqrt(size) + 1))
+    return None if prime else "is not a prime number"
+
+
+# Those of BoringSSL as Envoy 1.40 builds it, tried one by one; TLS 1.3 always offers all of its own.
+CIPHER_SUITES = frozenset(
+    """
+    ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305
+    ECDHE-ECDSA-AES128-SHA ECDHE-ECDSA-AES256-SHA ECDHE-ECDSA-AES128-SHA256
+    ECDHE-RSA-AES128-GCM-SHA256 ECDHE-RSA-AES256-GCM-SHA384 ECDHE-RSA-CHACHA20-POLY1305
+    ECDHE-RSA-AES128-SHA ECDHE-RSA-AES256-SHA ECDHE-RSA-AES128-SHA256
+    ECDHE-PSK-AES128-CBC-SHA ECDHE-PSK-AES256-CBC-SHA ECDHE-PSK-CHACHA20-POLY1305
+    AES128-GCM-SHA256 AES256-GCM-SHA384 AES128-SHA AES256-SHA DES-CBC3-SHA PSK-AES128-CBC-SHA PSK-AES256-CBC-SHA
+    """.split()
+)
+
+
+def cipher_suite(text: str) -> str | None:
+    """One entry of a list of cipher suites for TLS up to 1.2: a name, or `[A|B]` for several of equal rank."""
+    group = text[1:-1].split("|") if text.startswith("[") and text.endswith("]") else [text]
+    if all(name in CIPHER_SUITES for name in group):
+        return None
+    if text.startswith("TLS_"):
+        return "is of TLS 1.3, whose cipher suites cannot be chosen"
+    return "is not a cipher suite that Envoy has"

@@ -26,10 +26,11 @@ from xds_server.mesh.names import listener as listener_name
 from xds_server.mesh.names import virtual_host as virtual_host_name
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered, l4_routes_for, merge, routes_for
 from xds_server.mesh.routes.virtual_service import Client, HttpRoutes, L4Route, tcp_routes, tls_routes
-from xds_server.mesh.server_tls import Secrets, ServerSecrets
+from xds_server.mesh.server_tls import server_tls
 
 
 class GatewayView:
@@ -37,15 +38,11 @@ class GatewayView:
 
     def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> None:
         self._mesh, self._proxy, self._memo, self._gathered = mesh, proxy, memo, gathered
-        self._secrets = ServerSecrets(mesh, proxy, memo, gathered.notes)
+        self._secrets = ProxySecrets(mesh, proxy, memo, gathered)
         self.listeners: list[Listener] = []
         self.route_tables: list[RouteTable] = []
         for (address, port), servers in bound_servers(mesh, proxy, gathered.notes).items():
             self._add(address, port, servers)
-
-    @property
-    def secrets(self) -> Secrets:
-        return self._secrets.found
 
     def _add(self, address: str, port: int, servers: tuple[BoundServer, ...]) -> None:
         first = servers[0]
@@ -70,11 +67,11 @@ class GatewayView:
         taken: dict[str, Origin] = {}
         for server in servers:
             if server.is_https:
-                tls = self._secrets.server_tls(server)
+                tls = server_tls(server, self._secrets, self._gathered.notes)
                 if tls is not None:
                     yield from self._https_chain(server, tls, taken)
             elif server.ends_tls:
-                tls = self._secrets.server_tls(server)
+                tls = server_tls(server, self._secrets, self._gathered.notes)
                 if tls is not None:
                     yield from self._ended_tls_chains(server, tls, taken)
             elif server.tls_mode == "PASSTHROUGH":

@@ -11,7 +11,7 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef
-from xds_server.mesh.model import Backend, Route
+from xds_server.mesh.model import Backend, Route, Secret
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.routes.matches import is_catch_all
 from xds_server.mesh.routes.targets import Target, Targets
@@ -28,27 +28,29 @@ from xds_server.mesh.routes.virtual_service import (
 class Gathered:
     """What the view of one proxy needs beside its listeners; lives only while the view is made.
 
-    special: backends that are no service's, by name.
+    special: backends that are no service's, by name. secrets: by name.
     """
 
     def __init__(self) -> None:
         self.backends: set[BackendRef] = set()
         self.special: dict[str, Backend] = {}
+        self.secrets: dict[str, Secret] = {}
         self.notes: list[Diagnostic] = []
 
 
-def targets(mesh: Mesh, service: VirtualService, namespace: str, memo: Memo) -> Targets:
-    """What the destinations of a VirtualService mean to a client in `namespace`."""
+def targets(mesh: Mesh, service: VirtualService, client: Client, memo: Memo) -> Targets:
+    """What the destinations of a VirtualService mean to a client."""
     found = []
     for host in sorted(memo(destination_hosts, service)):
-        target = mesh.registry.find(host, namespace)
-        found.append(Target(host, target, mesh.rules.find(target, namespace) if target else None))
+        target = mesh.registry.find(host, client.namespace)
+        rules = mesh.rules.find(target, client.namespace, client.labels) if target else None
+        found.append(Target(host, target, rules))
     return tuple(found)
 
 
 def routes_for(mesh: Mesh, service: VirtualService, client: Client, memo: Memo, gathered: Gathered) -> HttpRoutes:
     """A VirtualService's HTTP routes; none when making them hit a bug."""
-    known = targets(mesh, service, client.namespace, memo)
+    known = targets(mesh, service, client, memo)
     found = attempt(memo, service.ref, http_routes, service, memo(narrowed, service, client), known)
     if isinstance(found, Diagnostic):
         gathered.notes.append(found)
@@ -67,7 +69,7 @@ def l4_routes_for(
     gathered: Gathered,
 ) -> L4Routes:
     """A VirtualService's `tcp` or `tls` routes; none when making them hit a bug."""
-    known = targets(mesh, service, client.namespace, memo)
+    known = targets(mesh, service, client, memo)
     found = attempt(memo, service.ref, make, service, memo(narrowed, service, client), known)
     if isinstance(found, Diagnostic):
         gathered.notes.append(found)

@@ -100,7 +100,7 @@ class ServiceRoutes:
         """The backend of a destination that another resource than a VirtualService names."""
         host = names.full_host(destination.host, of.metadata.namespace)
         service = self._mesh.registry.find(host, self._proxy.namespace)
-        rules = self._mesh.rules.find(service, self._proxy.namespace) if service else None
+        rules = self._mesh.rules.find(service, self._proxy.namespace, self._proxy.labels) if service else None
         resolver = Resolver(of.ref, (Target(host, service, rules),), 0, self._gathered.notes)
         name, _ = resolver.backend(destination, path)
         self._gathered.backends |= resolver.used
@@ -115,7 +115,7 @@ class ServiceRoutes:
         return self.of_virtual_services(self.bound.of(service.host), port.number) or (self.default(service, port),)
 
     def default(self, service: Service, port: ServicePort) -> Route:
-        rules = self._mesh.rules.find(service, self._proxy.namespace)
+        rules = self._mesh.rules.find(service, self._proxy.namespace, self._proxy.labels)
         self._gathered.backends.add(BackendRef(service, port, "", rules))
         return self._memo(default_route, service, port, rules)
 

@@ -8,13 +8,13 @@ from typing import Any
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic
 from xds_server.memo import Memo
-from xds_server.mesh.backends import BackendRef, backend, backend_endpoints
+from xds_server.mesh.backends import BackendRef, backend, backend_endpoints, site
 from xds_server.mesh.endpoints import NO_ENDPOINTS
 from xds_server.mesh.gateway_view import GatewayView
 from xds_server.mesh.grpc_view import GrpcView, grpc_backend
 from xds_server.mesh.model import Backend, BackendEndpoints, Discovery, View
-from xds_server.mesh.names import outbound
 from xds_server.mesh.proxy import Proxy, ProxyKind
+from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.sidecar_view import sidecar_view
@@ -30,14 +30,14 @@ def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
         **parts,
         backends=backends,
         endpoints=endpoints,
+        secrets=tuple(gathered.secrets[name] for name in sorted(gathered.secrets)),
         diagnostics=tuple(dict.fromkeys(gathered.notes)),
     )
 
 
 def _gateway(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> dict[str, Any]:
     made = GatewayView(mesh, proxy, memo, gathered)
-    secrets = tuple(made.secrets[name] for name in sorted(made.secrets))
-    return {"listeners": tuple(made.listeners), "route_tables": tuple(made.route_tables), "secrets": secrets}
+    return {"listeners": tuple(made.listeners), "route_tables": tuple(made.route_tables)}
 
 
 def _sidecar(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> dict[str, Any]:
@@ -62,24 +62,28 @@ def _backends(
 ) -> tuple[tuple[Backend, ...], tuple[BackendEndpoints, ...]]:
     """Whatever the routes and listeners lead to, sorted by name."""
     backends, endpoints = [], []
+    known = ProxySecrets(mesh, proxy, memo, gathered)
     for ref in sorted(gathered.backends, key=_name):
         found = mesh.registry.endpoints[ref.service]
         dns = found if ref.service.discovery in _DNS else NO_ENDPOINTS
-        made = attempt(memo, ref.service.origin.ref, backend, ref, dns)
+        seen = memo(site, ref, proxy)
+        made = attempt(memo, ref.service.origin.ref, backend, ref, dns, seen)
         if isinstance(made, Diagnostic):
             gathered.notes.append(made)
             continue
-        value, notes = made
-        gathered.notes += notes
+        value = made.backend
+        gathered.notes += made.diagnostics
+        if proxy.kind is not ProxyKind.GRPC and not known.client(made.secrets):
+            continue
         if proxy.kind is ProxyKind.GRPC:
             value, notes = memo(grpc_backend, value, ref)
             gathered.notes += notes
         backends.append(value)
         if value.discovery is Discovery.ENDPOINTS:
-            endpoints.append(memo(backend_endpoints, ref, found))
+            endpoints.append(memo(backend_endpoints, ref, found, seen.placement))
     backends += gathered.special.values()
     return tuple(sorted(backends, key=lambda made: made.name)), tuple(endpoints)
 
 
 def _name(ref: BackendRef) -> str:
-    return outbound(ref.port.number, ref.subset, ref.service.host)
+    return ref.name
