@@ -52,18 +52,6 @@ def parse_sni_dnat(name: str) -> ClusterName:
     return ClusterName(direction, int(port), subset, host)
 
 
-def sni_dnat(port: int, subset: str, host: str) -> str:
-    """`outbound_.80_.v1_.reviews.default.svc.cluster.local`: the server name by which a gateway that passes TLS on
-    finds the cluster, and that cluster's name."""
-    return f"outbound_.{port}_.{subset}_.{host}"
-
-
-def parse_sni_dnat(name: str) -> ClusterName:
-    """The inverse of `sni_dnat`. Raises ValueError when the name is not of this form."""
-    direction, port, subset, host = name.split("_.", 3)
-    return ClusterName(direction, int(port), subset, host)
-
-
 def service_host(name: str, namespace: str) -> str:
     return f"{name}.{namespace}.svc.{CLUSTER_DOMAIN}"
 
@@ -178,36 +166,6 @@ def parse_credential(name: str) -> Credential:
         raise ValueError(f"{name!r} is not the name of a credential")
     namespace, _, secret = name.removeprefix(_CREDENTIAL).rpartition("/")
     return Credential(secret.removesuffix(_CA_SUFFIX), namespace, secret.endswith(_CA_SUFFIX))
-
-
-_FILE_CERTIFICATE, _FILE_TRUST = "file-cert:", "file-root:"
-
-
-def file_certificate(chain: str, key: str) -> str:
-    """`file-cert:/etc/certs/tls.crt~/etc/certs/tls.key`: a certificate in files of the proxy."""
-    return f"{_FILE_CERTIFICATE}{chain}~{key}"
-
-
-def parse_file_certificate(name: str) -> tuple[str, str]:
-    """The inverse of `file_certificate`, for paths without `~`. Raises ValueError when it is not of this form."""
-    return _file_parts(name, _FILE_CERTIFICATE)
-
-
-def file_trust(authorities: str, revoked: str = "") -> str:
-    """`file-root:/etc/certs/ca.crt`; with a revocation list, `...~/etc/certs/ca.crl`, which Istio leaves out."""
-    return f"{_FILE_TRUST}{authorities}" + (f"~{revoked}" if revoked else "")
-
-
-def parse_file_trust(name: str) -> tuple[str, str]:
-    """The inverse of `file_trust`."""
-    return _file_parts(name, _FILE_TRUST)
-
-
-def _file_parts(name: str, prefix: str) -> tuple[str, str]:
-    if not name.startswith(prefix):
-        raise ValueError(f"{name!r} does not name files")
-    first, _, second = name.removeprefix(prefix).partition("~")
-    return first, second
 
 
 _FILE_CERTIFICATE, _FILE_TRUST = "file-cert:", "file-root:"
