@@ -11,6 +11,7 @@ from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo, no_memo
 from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
 from xds_server.mesh.resolve import resolve
+from xds_server.mesh.topology import placed_proxy
 from xds_server.mesh.view import view
 
 
@@ -27,7 +28,7 @@ def translate(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_
     With a memo that lives from call to call, only what changed is computed again.
     """
     mesh = memo(resolve, snapshot, memo)
-    seen = memo(view, mesh, proxy, memo)
+    seen = memo(view, mesh, placed_proxy(mesh.registry, proxy), memo)
     resources, bugs = build(seen, memo)
     found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs}
     return Translation(resources, tuple(sorted(found, key=Diagnostic.sort_key)))

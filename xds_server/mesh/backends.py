@@ -6,6 +6,7 @@ import msgspec
 
 from xds_server.diagnostics import Diagnostic
 from xds_server.mesh import names
+from xds_server.mesh.affinity import with_affinity
 from xds_server.mesh.client_tls import NO_SECRETS, ClientSecrets, client_tls
 from xds_server.mesh.destination_rules import Rules
 from xds_server.mesh.endpoints import ServiceEndpoints, labels_of
@@ -72,7 +73,7 @@ class Made(msgspec.Struct, frozen=True, eq=False):
 
 def site(ref: BackendRef, proxy: Proxy) -> Site:
     """Equal for proxies that share the backend."""
-    balancer = settings(ref.rules, ref.subset, ref.port.number).load_balancer
+    balancer = settings(ref.service, ref.rules, ref.subset, ref.port.number).load_balancer
     asked = balancer.value.locality_lb_setting if balancer else None
     selected = ref.rules is not None and bool(ref.rules.selector)
     return Site(
@@ -82,15 +83,15 @@ def site(ref: BackendRef, proxy: Proxy) -> Site:
     )
 
 
-def settings(rules: Rules | None, subset: str, port: int) -> Effective:
-    return effective(rules.layers(subset), port) if rules else NOTHING_SAID
+def settings(service: Service, rules: Rules | None, subset: str, port: int) -> Effective:
+    return with_affinity(effective(rules.layers(subset), port) if rules else NOTHING_SAID, service)
 
 
 def backend(ref: BackendRef, dns: ServiceEndpoints, seen: Site) -> Made:
     """dns: the names to resolve, when the service's endpoints are found by DNS; otherwise empty, so that a change
     of endpoints leaves the backend alone."""
     service, port, subset, rules = ref.service, ref.port, ref.subset, ref.rules
-    chosen = settings(rules, subset, port.number)
+    chosen = settings(service, rules, subset, port.number)
     policy = backend_policy(chosen)
     http2 = (
         port.protocol.is_http2 or bool(policy.connections.upgrade_to_http2) or policy.connections.use_client_protocol
@@ -164,11 +165,11 @@ def _with_labels(endpoints: ServiceEndpoints, port: int, labels: Labels) -> tupl
     return tuple(endpoint for endpoint in endpoints.by_port.get(port, ()) if wanted <= set(endpoint.labels))
 
 
-def backend_hash_key(rules: Rules | None, subset: str, port: int) -> HashKey | None:
+def backend_hash_key(service: Service, rules: Rules | None, subset: str, port: int) -> HashKey | None:
     """What requests to this backend are hashed by: the hash policy is part of the route, not of the cluster."""
-    return backend_policy(settings(rules, subset, port)).load_balancing.hash_key
+    return backend_policy(settings(service, rules, subset, port)).load_balancing.hash_key
 
 
-def backend_tcp_options(rules: Rules | None, subset: str, port: int) -> TcpOptions:
+def backend_tcp_options(service: Service, rules: Rules | None, subset: str, port: int) -> TcpOptions:
     """How connections to this backend are passed on, which is part of the listener."""
-    return tcp_options(settings(rules, subset, port))
+    return tcp_options(settings(service, rules, subset, port))

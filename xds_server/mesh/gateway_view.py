@@ -9,6 +9,7 @@ from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_servers import BoundServer, bound_servers
 from xds_server.mesh.hosts import bindable, server_host
+from xds_server.mesh.load_balancers import behind_proxy_headers
 from xds_server.mesh.model import (
     Chain,
     ChainMatch,
@@ -54,7 +55,9 @@ class GatewayView:
             chains = list(self._tcp_chains(servers))
         if not chains:
             return
-        listener = self._memo(_listener, address, port, tuple(chains), tuple(server.origin for server in servers))
+        proxied = behind_proxy_headers(self._mesh.kubernetes_services, first.gateway, self._proxy)
+        origins = tuple(server.origin for server in servers)
+        listener = self._memo(_listener, address, port, tuple(chains), origins, proxied)
         self.listeners.append(listener)
 
     def _http_chain(self, servers: tuple[BoundServer, ...]) -> Chain:
@@ -181,8 +184,11 @@ def _tcp_chain(name: str, match: ChainMatch, route: L4Route, tls: ServerTLS | No
     return Chain(name, match, Tcp(route.destinations, name), tls, (server, route.origin))
 
 
-def _listener(address: str, port: int, chains: tuple[Chain, ...], origins: tuple[Origin, ...]) -> Listener:
-    return Listener(listener_name(address, port), address, port, Direction.OUTBOUND, chains, origins)
+def _listener(
+    address: str, port: int, chains: tuple[Chain, ...], origins: tuple[Origin, ...], proxied: bool
+) -> Listener:
+    name = listener_name(address, port)
+    return Listener(name, address, port, Direction.OUTBOUND, chains, origins, proxy_protocol=proxied)
 
 
 def _virtual_host(host: str, port: int, routes: tuple[Route, ...], require_tls: bool) -> VirtualHost:

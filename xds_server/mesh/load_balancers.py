@@ -6,11 +6,14 @@ request, or without it wait for it, so both ends must agree. All else is between
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
+from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.snapshot import Table
 from xds_server.mesh.endpoints import selects
+from xds_server.mesh.proxy import Proxy
 
 
 def _true(value: str) -> bool:
@@ -63,13 +66,15 @@ def sends_proxy_headers(service: core.Service) -> bool:
     return any(name in annotations and switches(annotations[name]) for name, switches in PROXY_PROTOCOL.items())
 
 
-def behind_proxy_headers(services: Iterable[core.Service], labels: Mapping[str, str], namespace: str | None) -> bool:
-    """Whether a gateway with these labels gets PROXY headers. namespace: None for those of every namespace."""
+def behind_proxy_headers(services: Table[core.Service], gateway: Gateway, proxy: Proxy) -> bool:
+    """Whether the connections of a gateway begin with PROXY headers. A proxy without a name of its own has the labels
+    that the Gateway selects."""
+    labels = gateway.spec.selector if proxy.labels is None else dict(proxy.labels)
     return any(
         sends_proxy_headers(service)
-        for service in services
-        if service.spec.selector
-        and namespace in (None, service.metadata.namespace)
+        for (namespace, _), service in services.items()
+        if (proxy.labels is None or namespace == proxy.namespace)
+        and service.spec.selector
         and selects(service.spec.selector, labels)
     )
 

@@ -20,6 +20,7 @@ from xds_server.mesh.routes.actions import DEFAULT_RETRY
 from xds_server.mesh.routes.targets import DestinationLike, Resolver, Target
 from xds_server.mesh.routes.virtual_service import Client
 from xds_server.mesh.scope import Egress, Scope
+from xds_server.mesh.visibility import visible
 
 Entry = tuple[Service, ServicePort]
 """One port of a service."""
@@ -60,6 +61,9 @@ def domains(service: Service, port: int, namespace: str) -> tuple[str, ...]:
     plain += [f"[{ip}]" if ":" in ip else ip for ip in service.addresses if "/" not in ip]
     if service.headless:
         plain.append(f"*.{service.host}")
+    for alias in service.aliases:
+        if visible(alias.exported_to, namespace):
+            plain += [alias.host, f"{alias.host}.", *names.short_hosts(alias.host, namespace)]
     return tuple(dict.fromkeys(plain))
 
 
@@ -69,7 +73,7 @@ def with_port(plain: tuple[str, ...], port: int) -> tuple[str, ...]:
 
 
 def default_route(service: Service, port: ServicePort, rules: Rules | None) -> Route:
-    key = backend_hash_key(rules, "", port.number)
+    key = backend_hash_key(service, rules, "", port.number)
     retry = Retry(DEFAULT_RETRY.attempts, DEFAULT_RETRY.on, avoid_previous_hosts=key is None)
     action = Forward(
         (Destination(names.outbound(port.number, "", service.host)),), retry=retry, hash_keys=(key,) if key else ()

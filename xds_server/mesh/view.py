@@ -18,6 +18,7 @@ from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.sidecar_view import sidecar_view
+from xds_server.mesh.topology import near, without_original_destination
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
@@ -64,7 +65,7 @@ def _backends(
     backends, endpoints = [], []
     known = ProxySecrets(mesh, proxy, memo, gathered)
     for ref in sorted(gathered.backends, key=_name):
-        found = mesh.registry.endpoints[ref.service]
+        found = near(mesh.registry, ref, proxy, memo, gathered.notes)
         dns = found if ref.service.discovery in _DNS else NO_ENDPOINTS
         seen = memo(site, ref, proxy)
         made = attempt(memo, ref.service.origin.ref, backend, ref, dns, seen)
@@ -75,6 +76,9 @@ def _backends(
         gathered.notes += made.diagnostics
         if proxy.kind is not ProxyKind.GRPC and not known.client(made.secrets):
             continue
+        if value.discovery is Discovery.ORIGINAL_DESTINATION and not seen.redirected:
+            value, notes = memo(without_original_destination, value, ref)
+            gathered.notes += notes
         if proxy.kind is ProxyKind.GRPC:
             value, notes = memo(grpc_backend, value, ref)
             gathered.notes += notes

@@ -65,14 +65,14 @@ class Resolver:
         declared = self._port(target.service, port, path)
         if declared is None:
             return names.outbound(port or self._default_port, subset, host), None
-        name = names.outbound(declared.number, subset, host)
+        name = names.outbound(declared.number, subset, target.service.host)  # which `host` may be an alias of
         if subset and (target.rules is None or subset not in target.rules.subsets):
             defined = f"defined subsets: {target.rules.subset_names()}" if target.rules else "no DestinationRule has it"
             where = (*path, "subset")
             self.notes.append(diagnostic("XDS2003", ref, where, subset=subset, host=host, defined=defined))
             return name, None
         self.used.add(BackendRef(target.service, declared, subset, target.rules))
-        return name, backend_hash_key(target.rules, subset, declared.number)
+        return name, backend_hash_key(target.service, target.rules, subset, declared.number)
 
     def _port(self, service: Service, port: int, path: Path) -> ServicePort | None:
         """The port asked for, else the only one, else the one that the request came to; None when there is none."""
