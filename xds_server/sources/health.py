@@ -9,6 +9,7 @@ import structlog
 
 from xds_server.sources.condition import Condition
 from xds_server.sources.kubernetes import News
+from xds_server.store import Batch
 
 log = structlog.get_logger()
 
@@ -41,6 +42,8 @@ class Health:
         """Takes what a source says of itself; logs when it is lost and when it is back."""
         source = self._sources[name]
         if not isinstance(news, Condition):
+            if not source.is_synced:
+                log.info("source read", source=name, objects=len(news.raws) if isinstance(news, Batch) else 0)
             source.is_synced = True
             return
         if news.left_out and news.left_out != source.condition.left_out:

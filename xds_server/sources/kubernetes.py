@@ -8,8 +8,6 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import Any
 
-import structlog
-
 from xds_server.diagnostics import ObjectRef
 from xds_server.kube.meta import Raw
 from xds_server.sources.condition import Condition
@@ -44,8 +42,6 @@ GATHER_SECONDS = 0.005
 """Changes that arrive within this time are told together."""
 _LONGEST_LINE = 64 << 20
 _SHOWN = 5
-
-log = structlog.get_logger()
 
 News = Batch | Changes | Condition
 """A Batch once, when everything is known; then Changes. A Condition whenever it is another one."""
@@ -139,7 +135,6 @@ class _Cluster:
             puts, gone = tuple(self._puts.values()), tuple(self._gone)
             self._puts, self._gone = {}, set()
             if not self._is_told:
-                log.info("synced", source=f"cluster {self._api.name}", objects=len(puts))
                 self._is_told = True
                 self._tell(Batch(f"cluster {self._api.name}", puts))
             elif puts or gone:
@@ -315,7 +310,6 @@ class _Follow:
     async def _refused(self, answer: Any) -> Event:
         body: bytes = await answer.read()
         found = refusal(answer.status, body, answer.headers.get("Retry-After", ""))
-        log.debug("refused", resource=str(self.resource), status=found.status, words=found.message)
         if found.status == 401:
             await self._api.renew()
         if found.status == 404 and await self._api.status("/readyz") >= 500:

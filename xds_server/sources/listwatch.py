@@ -285,9 +285,11 @@ class ListWatch:
         """The version, or the token of a page, is too old. A list that took too long is read at once."""
         if self.phase is Phase.LISTING:
             self._is_paged = False
-        is_first, self._failures = self._failures == 0, self._failures + 1
         self._version = ""
-        return [self._request(chance)] if is_first else self._failed(reason, chance)
+        if self._failures:
+            return self._failed(reason, chance)
+        self._failures = 1
+        return [self._request(chance)]
 
     def _absent(self, reason: str, chance: float) -> list[Command]:
         """The kind is not installed, or not in this version."""
