@@ -106,14 +106,16 @@ class Api:
 
 async def _load(access: Access, configuration: Any) -> str:
     """Fills the configuration and returns the name of the cluster. Raises NoAccess."""
+    import yaml
     from kubernetes.aio import config
 
     file = access.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
     is_inside = "KUBERNETES_SERVICE_HOST" in os.environ and not (access.kubeconfig or access.context)
-    if not is_inside and not _exists(file):
+    is_there = _exists(file)
+    if not is_there and not is_inside:
         raise NoAccess(f"there is no kubeconfig {file}; name one with --kubeconfig or the variable KUBECONFIG")
     try:
-        if not _exists(file):
+        if not is_there:
             config.load_incluster_config(client_configuration=configuration)
             return IN_CLUSTER
         loader = await config.load_kube_config(
@@ -123,8 +125,8 @@ async def _load(access: Access, configuration: Any) -> str:
             persist_config=False,
         )
         return str(loader.current_context["name"])
-    except (config.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
-        raise NoAccess(f"{file}: {error}") from None
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError) as error:
+        raise NoAccess(f"the kubeconfig {file} cannot be used: {error}") from None
 
 
 def _exists(paths: str) -> bool:
