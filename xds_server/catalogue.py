@@ -66,7 +66,7 @@ CATALOGUE: dict[str, Code] = {
         "requests to it are answered 503",
         ("IST0112",),
     ),
-    "XDS2008": Code(
+    "XDS2009": Code(
         _W, "no Pod says which number the port {port!r} of this workload has", "the sidecar does not serve the port"
     ),
     "XDS2030": Code(_E, "{address!r} is not {wanted}", "the endpoint is left out"),
@@ -85,10 +85,13 @@ CATALOGUE: dict[str, Code] = {
         "requests to it are answered 503",
     ),
     "XDS2036": Code(_W, "the endpoint has no address, but only a network", "it gets no requests"),
+    "XDS2008": Code(
+        _W, "the VirtualService has no hosts, and none delegates to it by its name", "none of its routes is used"
+    ),
     # 3xxx: conflicts and shadowing
     "XDS3001": Code(_W, "{first} already sets the trafficPolicy of {host}", "this one has no effect"),
     "XDS3002": Code(_W, "{first} already defines the subset {subset!r}", "this one has no effect"),
-    "XDS3003": Code(_W, "no request can reach this route: a route of {first} before it takes all", "", ("IST0130",)),
+    "XDS3003": Code(_W, "no request can reach this route: {first} before it takes all of them", "", ("IST0130",)),
     "XDS3005": Code(
         _W,
         "{first} already has {where} for connections that are not HTTP",
@@ -118,6 +121,10 @@ CATALOGUE: dict[str, Code] = {
     "XDS3011": Code(_E, "{first} already selects the same workloads", "this one has no effect", ("IST0110", "IST0111")),
     "XDS3012": Code(
         _W, "{first} says that port {port} of the workload speaks another protocol", "the oldest Service counts"
+    ),
+    "XDS3013": Code(_E, "{where} is already where {first} is reached", "it cannot be reached there from such a sidecar"),
+    "XDS3014": Code(
+        _W, "connections for {what} that come to {where} already go where {first} says", "it does not get them"
     ),
     "XDS3030": Code(_E, "the externalName leads back to itself: {loop}", "the service is left out"),
     "XDS3031": Code(_W, "the address {address} is already that of {first}", "it leads to the first"),
@@ -175,7 +182,7 @@ CATALOGUE: dict[str, Code] = {
         "requests are hashed by the address that they come from",
     ),
     "XDS4031": Code(
-        _W,
+        _I,
         "the proxy does not say on which node it runs (NODE_NAME), which {field} asks for",
         "it uses the endpoints of all nodes",
     ),
@@ -195,6 +202,9 @@ CATALOGUE: dict[str, Code] = {
     ),
     "XDS4036": Code(
         _I, "{target} has no port {port}; it has: {ports}", "an alias has the ports of the service that it leads to"
+    ),
+    "XDS4037": Code(
+        _W, "{host} is only another name of {target}, whose routes and policies count", "this has no effect on it"
     ),
     # 5xxx: TLS and secrets
     "XDS5001": Code(_E, "there is no Secret {secret}", "the server is left out until there is", ("IST0161",)),

@@ -8,6 +8,7 @@ from typing import Any
 from envoy.config.listener.v3 import listener_pb2
 from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
 from envoy.extensions.filters.listener.original_dst.v3 import original_dst_pb2
+from envoy.extensions.filters.listener.original_src.v3 import original_src_pb2
 from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
@@ -61,6 +62,8 @@ def _listener_filters(value: Listener, inspects: bool, detects: bool) -> Iterato
         yield _PROXY_PROTOCOL
     if value.captures:
         yield _ORIGINAL_DESTINATION
+    if value.transparent and value.direction is Direction.INBOUND:
+        yield _ORIGINAL_SOURCE
     silent = _ports(value.silent_ports)
     if inspects:
         yield {**_TLS_INSPECTOR, **silent}
@@ -83,6 +86,11 @@ _PROXY_PROTOCOL = {
 _ORIGINAL_DESTINATION = {
     "name": "envoy.filters.listener.original_dst",
     "typed_config": packed(original_dst_pb2.OriginalDst()),
+}
+_ORIGINAL_SOURCE = {
+    # The workload sees the client's own address; the mark brings its answers back to the proxy (istio-iptables).
+    "name": "envoy.filters.listener.original_src",
+    "typed_config": packed(original_src_pb2.OriginalSrc(mark=1337)),
 }
 _TLS_INSPECTOR = {
     "name": "envoy.filters.listener.tls_inspector",

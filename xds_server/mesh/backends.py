@@ -40,16 +40,19 @@ _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 class BackendRef(msgspec.Struct, frozen=True):
     """What a backend is made from. subset: one of `rules.subsets`, or empty for all endpoints.
     as_is: for TLS that a gateway passes on unopened: the backend has the name that clients write in the SNI, and adds
-    no TLS of its own."""
+    no TLS of its own. chosen: for redirected connections to one endpoint of a headless service: it is kept."""
 
     service: Service
     port: ServicePort
     subset: str
     rules: Rules | None
     as_is: bool = False
+    chosen: bool = False
 
     @property
     def name(self) -> str:
+        if self.chosen:
+            return names.chosen(self.port.number, self.service.host)
         name = names.sni_dnat if self.as_is else names.outbound
         return name(self.port.number, self.subset, self.service.host)
 
@@ -102,7 +105,7 @@ def backend(ref: BackendRef, dns: ServiceEndpoints, seen: Site) -> Made:
         tls, secrets = client_tls(chosen.tls, service, seen.credentials, notes)
         policy = msgspec.structs.replace(policy, tls=tls)
     policy = _placed_policy(policy, chosen, seen.placement, notes)
-    discovery = service.discovery
+    discovery = Discovery.ORIGINAL_DESTINATION if ref.chosen else service.discovery
     if policy.load_balancing.algorithm is Algorithm.PASSTHROUGH:
         if seen.redirected:
             discovery = Discovery.ORIGINAL_DESTINATION

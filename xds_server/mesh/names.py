@@ -34,8 +34,14 @@ def outbound(port: int, subset: str, host: str) -> str:
     return str(ClusterName("outbound", port, subset, host))
 
 
+def chosen(port: int, host: str) -> str:
+    """`chosen|5432||db.shop.svc.cluster.local`: the cluster of connections to one endpoint of a headless service, which
+    the client has chosen. Istio calls it `outbound|...`; here that is the one that balances."""
+    return str(ClusterName("chosen", port, "", host))
+
+
 def parse_cluster(name: str) -> ClusterName:
-    """The inverse of `outbound`. Raises ValueError when the name is not of this form."""
+    """The inverse of `outbound`, `chosen` and `inbound`. Raises ValueError when the name is not of this form."""
     direction, port, subset, host = name.split("|")
     return ClusterName(direction, int(port), subset, host)
 

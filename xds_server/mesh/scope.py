@@ -19,7 +19,11 @@ from xds_server.mesh.hosts import narrower
 from xds_server.mesh.model import Connections, Value
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.policy import connections
+from xds_server.mesh.protocols import declared_protocol
 from xds_server.mesh.proxy import Proxy
+
+HTTP_PROXY = "HTTP_PROXY"
+"""A protocol of egress ports alone: requests for any host and port, as a client sends them to an HTTP proxy."""
 
 
 class HostFilter(msgspec.Struct, frozen=True):
@@ -30,6 +34,10 @@ class HostFilter(msgspec.Struct, frozen=True):
 
     def takes(self, namespace: str, host: str) -> bool:
         return self.namespace in ("*", namespace) and (self.host == "*" or narrower(self.host, host) == host)
+
+    def meets(self, namespace: str, host: str) -> bool:
+        """As `takes`, or `host` is a wildcard that stands for hosts of the filter."""
+        return self.namespace in ("*", namespace) and (self.host == "*" or narrower(self.host, host) is not None)
 
 
 class Egress(msgspec.Struct, frozen=True):
@@ -42,8 +50,21 @@ class Egress(msgspec.Struct, frozen=True):
     address: str = ""
     captured: bool = True
 
+    @property
+    def is_socket(self) -> bool:
+        return self.address.startswith(("/", "@"))
+
+    @property
+    def is_http_proxy(self) -> bool:
+        """Whether it takes HTTP for all ports of its services, told apart by the port in the request."""
+        protocol = declared_protocol(self.protocol)
+        return self.protocol.upper() == HTTP_PROXY or (self.is_socket and (protocol is None or protocol.is_http))
+
     def takes(self, namespace: str, host: str) -> bool:
         return any(each.takes(namespace, host) for each in self.hosts)
+
+    def meets(self, namespace: str, host: str) -> bool:
+        return any(each.meets(namespace, host) for each in self.hosts)
 
 
 class Scope(msgspec.Struct, frozen=True):

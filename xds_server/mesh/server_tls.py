@@ -27,7 +27,13 @@ def server_tls(bound: BoundServer, secrets: ProxySecrets, notes: list[Diagnostic
     settings = bound.server.tls
     if settings is None:
         return None
-    tls = Origin(bound.gateway.ref, (*bound.path, "tls"))
+    return ended_tls(settings, Origin(bound.gateway.ref, (*bound.path, "tls")), bound.is_https, secrets, notes)
+
+
+def ended_tls(
+    settings: ServerTLSSettings, tls: Origin, is_https: bool, secrets: ProxySecrets, notes: list[Diagnostic]
+) -> ServerTLS | None:
+    """As `server_tls`, for settings of any resource. tls: where they are written. is_https: HTTP is inside."""
     if settings.mode not in _CLIENT:
         notes.append(diagnostic("XDS5004", tls.ref, (*tls.path, "mode"), mode=settings.mode))
         return None
@@ -52,7 +58,7 @@ def server_tls(bound: BoundServer, secrets: ProxySecrets, notes: list[Diagnostic
         subject_alt_names=settings.subject_alt_names,
         certificate_hashes=pins[0],
         certificate_spkis=pins[1],
-        alpn=("h2", "http/1.1") if bound.is_https else (),
+        alpn=("h2", "http/1.1") if is_https else (),
     )
 
 

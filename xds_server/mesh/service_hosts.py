@@ -17,8 +17,8 @@ from xds_server.mesh.registry import Registry
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered, merge, routes_for
 from xds_server.mesh.routes.actions import DEFAULT_RETRY
+from xds_server.mesh.routes.clients import Client
 from xds_server.mesh.routes.targets import DestinationLike, Resolver, Target
-from xds_server.mesh.routes.virtual_service import Client
 from xds_server.mesh.scope import Egress, Scope
 from xds_server.mesh.visibility import visible
 
@@ -50,14 +50,21 @@ def mesh_routes(mesh: Mesh, namespace: str, egress: tuple[Egress, ...]) -> MeshR
         own = service.metadata.namespace
         for host in service.spec.hosts:
             full = names.full_host(host, own)
-            if any(out.takes(own, full) for out in egress):
+            if any(out.meets(own, full) for out in egress):
                 by_host.setdefault(full, []).append(service)
     return MeshRoutes({host: tuple(dict.fromkeys(found)) for host, found in by_host.items()})
 
 
-def domains(service: Service, port: int, namespace: str) -> tuple[str, ...]:
-    """Every name that a client in `namespace` may write in Host for this port of the service."""
-    plain = [service.host, f"{service.host}.", *names.short_hosts(service.host, namespace)]
+def host_names(service: Service, namespace: str) -> tuple[str, ...]:
+    """The names by which a client in `namespace` may call the service: full, short, and those of its aliases."""
+    hosts = [service.host, *(alias.host for alias in service.aliases if visible(alias.exported_to, namespace))]
+    return tuple(dict.fromkeys(name for host in hosts for name in (host, *names.short_hosts(host, namespace))))
+
+
+def domains(service: Service, namespace: str) -> tuple[str, ...]:
+    """Every name that a client in `namespace` may write in Host for the service."""
+    called = host_names(service, namespace)
+    plain = [called[0], f"{called[0]}.", *called[1:]]
     plain += [f"[{ip}]" if ":" in ip else ip for ip in service.addresses if "/" not in ip]
     if service.headless:
         plain.append(f"*.{service.host}")
@@ -87,10 +94,10 @@ class ServiceRoutes:
     def __init__(self, mesh: Mesh, proxy: Proxy, scope: Scope, memo: Memo, gathered: Gathered) -> None:
         self._mesh, self._proxy, self._memo, self._gathered = mesh, proxy, memo, gathered
         self.bound: MeshRoutes = memo(mesh_routes, mesh, proxy.namespace, scope.egress)
-        self._services = memo(seen_services, mesh.registry, proxy.namespace, scope.egress)
+        self.services: tuple[Service, ...] = memo(seen_services, mesh.registry, proxy.namespace, scope.egress)
 
     def entries(self) -> Iterator[Entry]:
-        for service in self._services:
+        for service in self.services:
             for port in service.ports:
                 yield service, port
 
@@ -119,11 +126,28 @@ class ServiceRoutes:
         return self.of_virtual_services(self.bound.of(service.host), port.number) or (self.default(service, port),)
 
     def default(self, service: Service, port: ServicePort) -> Route:
+        return self._memo(default_route, service, port, self.backend(service, port).rules)
+
+    def backend(self, service: Service, port: ServicePort, chosen: bool = False) -> BackendRef:
+        """All endpoints of the service; chosen: the very one that the client wanted to reach."""
         rules = self._mesh.rules.find(service, self._proxy.namespace, self._proxy.labels)
-        self._gathered.backends.add(BackendRef(service, port, "", rules))
-        return self._memo(default_route, service, port, rules)
+        ref = BackendRef(service, port, "", rules, chosen=chosen)
+        self._gathered.backends.add(ref)
+        return ref
 
 
 def seen_services(registry: Registry, namespace: str, egress: tuple[Egress, ...]) -> tuple[Service, ...]:
-    seen = registry.seen_from(namespace)
-    return tuple(service for service in seen if any(out.takes(service.namespace, service.host) for out in egress))
+    """One service for each host, sorted by host: of several namespaces, the client's own comes first."""
+    found = (_seen(same, namespace, egress) for same in registry.by_host.values())
+    return tuple(service for service in found if service is not None)
+
+
+def _seen(same: tuple[Service, ...], namespace: str, egress: tuple[Egress, ...]) -> Service | None:
+    seen = [s for s in same if visible(s.exported_to, namespace) and any(takes(out, s) for out in egress)]
+    return next((s for s in seen if s.namespace == namespace), seen[0] if seen else None)
+
+
+def takes(egress: Egress, service: Service) -> bool:
+    """Whether a way out leads to the service, by its host or by an alias."""
+    hosts = (service.host, *(alias.host for alias in service.aliases))
+    return any(egress.takes(service.namespace, host) for host in hosts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xds_server.memo import Memo
-from xds_server.mesh import names
+from xds_server.mesh.endpoints import is_ip
 from xds_server.mesh.inbound import Inbound
 from xds_server.mesh.model import Listener, NameTable, RouteTable, Service, Value
 from xds_server.mesh.origin import Origin
@@ -13,7 +13,7 @@ from xds_server.mesh.registry import Registry
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.scope import Egress, scope
-from xds_server.mesh.service_hosts import seen_services
+from xds_server.mesh.service_hosts import host_names, seen_services
 from xds_server.mesh.special_backends import OWN
 
 DNS_PORT = 15053
@@ -29,8 +29,9 @@ class SidecarView(Value, frozen=True, eq=False, gc=False):
 
 def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> SidecarView:
     limits = memo(scope, mesh.sidecars.of(proxy), proxy.namespace, True)
-    outbound = Outbound(mesh, proxy, limits, memo, gathered)
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
+    taken = {listener.name: listener.origins[0] for listener in inbound.listeners}
+    outbound = Outbound(mesh, proxy, limits, memo, gathered, taken)
     table = memo(_name_table, mesh.registry, proxy.namespace, limits.egress) if proxy.dns_capture else None
     return SidecarView(
         listeners=(*outbound.listeners, *inbound.listeners),
@@ -47,7 +48,7 @@ def _name_table(registry: Registry, namespace: str, egress: tuple[Egress, ...]) 
         addresses = _addresses(registry, service)
         if addresses and not service.host.startswith("*"):
             origins.append(service.origin)
-            for name in (service.host, *names.short_hosts(service.host, namespace)):
+            for name in host_names(service, namespace):
                 hosts.setdefault(name, addresses)
     return NameTable("dns", "127.0.0.1", DNS_PORT, tuple(sorted(hosts.items())), tuple(origins))
 
@@ -56,4 +57,5 @@ def _addresses(registry: Registry, service: Service) -> tuple[str, ...]:
     if not service.headless:
         return tuple(address for address in service.addresses if "/" not in address)
     found = registry.endpoints[service].by_port.values()
-    return tuple(sorted({endpoint.address for endpoints in found for endpoint in endpoints}))
+    addresses = (ip for endpoints in found for each in endpoints for ip in (each.address, *each.more_addresses))
+    return tuple(sorted({ip for ip in addresses if is_ip(ip)}))

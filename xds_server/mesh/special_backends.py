@@ -21,7 +21,8 @@ def black_hole() -> Backend:
     return Backend(names.BLACK_HOLE, "", _ANY_PORT, BackendPolicy(), Discovery.FIXED, (OWN,))
 
 
-def inbound_passthrough() -> Backend:
+def inbound_passthrough(binds_source: bool) -> Backend:
+    """binds_source: the workload sees `INBOUND_SOURCE`; else, with TPROXY, the client's own address."""
     return Backend(
         names.INBOUND_PASSTHROUGH,
         "",
@@ -29,11 +30,17 @@ def inbound_passthrough() -> Backend:
         BackendPolicy(),
         Discovery.ORIGINAL_DESTINATION,
         (OWN,),
-        source_address=INBOUND_SOURCE,
+        source_address=INBOUND_SOURCE if binds_source else "",
     )
 
 
-def workload(port: ServicePort, connections: Connections, endpoint: Endpoint | None, origin: Origin) -> Backend:
+def workload(
+    port: ServicePort,
+    connections: Connections,
+    endpoint: Endpoint | None,
+    origin: Origin,
+    binds_source: bool,
+) -> Backend:
     """One port of the workload. endpoint None: it is reached where the client wanted to go."""
     return Backend(
         names.inbound(port.number),
@@ -43,5 +50,5 @@ def workload(port: ServicePort, connections: Connections, endpoint: Endpoint | N
         Discovery.FIXED if endpoint else Discovery.ORIGINAL_DESTINATION,
         (origin,),
         fixed=(endpoint,) if endpoint else (),
-        source_address="" if endpoint else INBOUND_SOURCE,
+        source_address="" if endpoint or not binds_source else INBOUND_SOURCE,
     )

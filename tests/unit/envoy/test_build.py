@@ -11,6 +11,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from tests.envoy_config import decoded_twice, message
 from tests.unit.envoy.full import MORE, ORIGIN, SERVER_TLS, backend, balanced, full_view
 from xds_server.envoy.build import build
+from xds_server.envoy.clusters import cluster
 from xds_server.envoy.filters import GRPC_ORDER, ORDER
 from xds_server.envoy.resource import EMPTY, TYPES, Resource
 from xds_server.memo import Generations, no_memo
@@ -91,6 +92,21 @@ def test_a_bug_in_one_value_hurts_no_other() -> None:
     resources, bugs = build(View(listeners=(broken, *VIEW.listeners), route_tables=VIEW.route_tables), no_memo)
     assert set(resources.by_type[TYPES["lds"]]) == {listener.name for listener in VIEW.listeners}
     assert [(bug.code, bug.ref) for bug in bugs] == [("XDS1010", MORE[0].ref)]
+
+
+def test_of_two_resources_with_one_name_the_first_is_sent() -> None:
+    first, second = backend("twice"), backend("twice", balanced(Algorithm.RANDOM))
+    resources, bugs = build(View(backends=(first, second, backend("once"))), no_memo)
+    assert set(resources.by_type[TYPES["cds"]]) == {"once", "twice"}
+    assert resources.by_type[TYPES["cds"]]["twice"].body == cluster(first).body
+    assert [(bug.code, bug.ref, "two Clusters are named 'twice'" in bug.message) for bug in bugs] == [
+        ("XDS1010", second.origins[0].ref, True)
+    ]
+
+
+def test_the_same_resource_twice_is_no_bug() -> None:
+    resources, bugs = build(View(backends=(backend("a"), backend("a"))), no_memo)
+    assert (list(resources.by_type[TYPES["cds"]]), bugs) == (["a"], ())
 
 
 def test_the_terminal_filter_is_the_last_and_no_filter_is_there_twice() -> None:

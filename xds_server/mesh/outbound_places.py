@@ -1,0 +1,130 @@
+"""Where each port of each service is reached by the workload beside a sidecar.
+
+Without interception (`NONE`) a listener opens the service's port on 127.0.0.1. With it, connections come to
+`virtualOutbound` and are handed on by the address that the client wanted: HTTP ports share a listener of every
+address, other ports have one for each address of the service (istio pilot/pkg/networking/core/listener.go).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.mesh.endpoints import is_ip
+from xds_server.mesh.model import Protocol, Service, ServicePort
+from xds_server.mesh.protocols import declared_protocol
+from xds_server.mesh.proxy import Interception, Proxy
+from xds_server.mesh.registry import Registry
+from xds_server.mesh.scope import Egress, Scope
+from xds_server.mesh.service_hosts import takes
+
+LOOPBACK = "127.0.0.1"
+EVERY_ADDRESS = "0.0.0.0"
+FIRST_UNPRIVILEGED_PORT = 1024
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Where a listener listens. shared: clients of many services come to it, so it must tell them apart."""
+
+    address: str
+    port: int
+    binds: bool
+    shared: bool
+
+    @property
+    def captured(self) -> bool:
+        """Whether clients wanted to reach any address there is, also such that nobody knows."""
+        return not self.binds and self.address == EVERY_ADDRESS
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}" if self.port else self.address
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """A port of a service, at a place. protocol: what is spoken there; a Sidecar may say it.
+    member: one endpoint of a headless service, which is there by an address of its own too."""
+
+    service: Service
+    port: ServicePort
+    protocol: Protocol
+    member: bool = False
+
+    @property
+    def is_http(self) -> bool:
+        """Whether requests are routed: for certain, or when the first bytes are those of HTTP."""
+        return self.protocol.is_http or self.protocol is Protocol.AUTO
+
+    @property
+    def ranges(self) -> tuple[str, ...]:
+        return tuple(address for address in self.service.addresses if "/" in address)
+
+
+Offers = dict[Place, list[Offer]]
+
+
+def places(
+    registry: Registry, proxy: Proxy, scope: Scope, services: tuple[Service, ...], notes: list[Diagnostic]
+) -> Offers:
+    """The offers that share a place, in the order of their hosts. A way out that names its port takes it from those
+    that do not."""
+    captures = proxy.interception is not Interception.NONE
+    named = {egress.port for egress in scope.egress if egress.port and egress.captured}
+    headless = {service.host for service in services if service.headless}
+    found: Offers = {}
+    for egress in scope.egress:
+        if egress.is_http_proxy:
+            continue
+        for service in services:
+            if not takes(egress, service):
+                continue
+            for port in service.ports:
+                if egress.port == port.number if egress.port else egress.is_socket or port.number not in named:
+                    said = declared_protocol(egress.protocol)
+                    offer = Offer(service, port, said or port.protocol, service.parent in headless)
+                    for place in _places_of(offer, egress, captures, registry, notes):
+                        sharing = found.setdefault(place, [])
+                        sharing += [] if offer in sharing else [offer]
+    return {place: offers for place, offers in found.items() if _may_bind(place, offers, proxy, notes)}
+
+
+def _places_of(
+    offer: Offer, egress: Egress, captures: bool, registry: Registry, notes: list[Diagnostic]
+) -> Iterator[Place]:
+    service, number = offer.service, offer.port.number
+    if egress.is_socket:
+        yield Place(egress.address, 0, True, True)
+    elif not captures or not egress.captured:
+        if offer.is_http or offer.protocol is Protocol.TLS or not offer.member:
+            yield Place(egress.address or LOOPBACK, number, True, True)
+    elif egress.address:
+        yield Place(egress.address, number, False, True)
+    elif offer.protocol.is_http:
+        yield Place(EVERY_ADDRESS, number, False, True)
+    elif not offer.member:  # else it is found at the places of the whole service
+        addresses = pod_addresses(registry, offer) if service.headless else _virtual_ips(service)
+        yield from (Place(address, number, False, False) for address in addresses)
+        if offer.ranges or (offer.protocol is not Protocol.TCP and not addresses and not service.headless):
+            yield Place(EVERY_ADDRESS, number, False, True)
+        elif not addresses and not service.headless:
+            # A listener of every address would take what is meant for others (istio#6695, #24937).
+            notes.append(diagnostic("XDS4015", service.origin.ref, ("spec", "ports"), port=number))
+
+
+def _virtual_ips(service: Service) -> list[str]:
+    return [address for address in service.addresses if "/" not in address]
+
+
+def pod_addresses(registry: Registry, offer: Offer) -> list[str]:
+    """The addresses of the endpoints, by which clients of a headless service connect."""
+    endpoints = registry.endpoints[offer.service].by_port.get(offer.port.number, ())
+    return sorted({ip for each in endpoints for ip in (each.address, *each.more_addresses) if is_ip(ip)})
+
+
+def _may_bind(place: Place, offers: list[Offer], proxy: Proxy, notes: list[Diagnostic]) -> bool:
+    origins = dict.fromkeys(offer.service.origin for offer in offers)
+    if place.binds and proxy.unprivileged and 0 < place.port < FIRST_UNPRIVILEGED_PORT:
+        notes += [diagnostic("XDS4012", o.ref, ("spec", "ports"), port=place.port) for o in origins]
+        return False
+    return True
