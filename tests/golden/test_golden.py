@@ -19,6 +19,7 @@ from xds_server.cli.inputs import load
 from xds_server.cli.main import cli
 from xds_server.cli.proxies import parse_proxy
 from xds_server.mesh.proxy import EVERY_GATEWAY
+from xds_server.settings import Inputs
 from xds_server.translate import translate
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def test_translate_prints_what_the_case_expects(
 def test_envoy_and_a_second_decoder_accept_what_the_case_gives(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(case.folder)
     proxy = parse_proxy(case.proxy) if case.proxy else EVERY_GATEWAY
-    resources = translate(load(case.source), proxy).resources
+    resources = translate(load(Inputs(source=(case.source,))), proxy).resources
     for by_name in resources.by_type.values():
         for resource in by_name.values():
             decoded_twice(resource)

@@ -57,7 +57,6 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
         ),
     },
     ("networking.istio.io", "VirtualService"): {
-        "spec.http[].delegate": Unsupported("write the routes into this VirtualService"),
         "spec.http[].fault.delay.exponentialDelay": Unsupported("use fixedDelay"),
         "spec.http[].fault.abort.http2Error": Unsupported("use httpStatus or grpcStatus"),
         "spec.tcp[].match[].sourceSubnet": Unsupported("Istio ignores it as well"),
@@ -67,7 +66,6 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
         **{f"spec.subsets[].trafficPolicy.{field}": entry for field, entry in _WHOLE_POLICY.items()},
     },
     ("networking.istio.io", "Sidecar"): {
-        "spec.ingress[].tls": Unsupported("let a Gateway end the TLS"),
         "spec.ingress[].port.targetPort": Unsupported("use defaultEndpoint"),
         "spec.egress[].port.targetPort": _NONE,
     },

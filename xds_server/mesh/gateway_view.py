@@ -30,7 +30,9 @@ from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered, l4_routes_for, merge, routes_for
-from xds_server.mesh.routes.virtual_service import Client, HttpRoutes, L4Route, tcp_routes, tls_routes
+from xds_server.mesh.routes.clients import Client
+from xds_server.mesh.routes.l4 import L4Route, tcp_routes, tls_routes
+from xds_server.mesh.routes.virtual_service import HttpRoutes
 from xds_server.mesh.server_tls import server_tls
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from xds_server.diagnostics import ObjectRef, Path
+from xds_server.diagnostics import ObjectRef, Path, format_path
 
 
 class Origin(msgspec.Struct, frozen=True, order=True, gc=False):
@@ -12,3 +12,6 @@ class Origin(msgspec.Struct, frozen=True, order=True, gc=False):
 
     ref: ObjectRef
     path: Path = ()
+
+    def __str__(self) -> str:
+        return f"{self.ref} {format_path(self.path)}".rstrip()

@@ -8,6 +8,7 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import Sidecar
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.snapshot import Snapshot, Table
@@ -17,15 +18,19 @@ from xds_server.mesh.destination_rules import RuleIndex, rule_index
 from xds_server.mesh.hosts import bindable
 from xds_server.mesh.model import Value
 from xds_server.mesh.registry import Registry, registry
-from xds_server.mesh.routes.virtual_service import gateways_of
+from xds_server.mesh.routes.clients import gateways_of
+from xds_server.mesh.routes.delegates import named
 from xds_server.mesh.scope import Sidecars, sidecars
+from xds_server.mesh.suggestions import did_you_mean
 from xds_server.mesh.visibility import exported_to, visible
 
 
 class RouteIndex(Value, frozen=True, eq=False, gc=False):
-    """VirtualServices, oldest first, by what they are bound to: `namespace/gateway` or `mesh`."""
+    """VirtualServices, oldest first, by what they are bound to: `namespace/gateway` or `mesh`.
+    by_name: all of them, by namespace and name."""
 
     by_gateway: Mapping[str, tuple[VirtualService, ...]] = {}
+    by_name: Mapping[tuple[str, str], VirtualService] = {}
 
     def bound_to(self, gateway: str, namespace: str) -> tuple[VirtualService, ...]:
         """Those that are exported to `namespace`."""
@@ -34,7 +39,8 @@ class RouteIndex(Value, frozen=True, eq=False, gc=False):
 
 
 class Mesh(Value, frozen=True, eq=False, gc=False):
-    """gateways: oldest first. kubernetes_services, secrets: as written, for what only a gateway asks of them."""
+    """gateways: oldest first. kubernetes_services, service_entries, secrets: as written, for what only some proxies
+    ask of them."""
 
     registry: Registry
     rules: RuleIndex
@@ -42,6 +48,7 @@ class Mesh(Value, frozen=True, eq=False, gc=False):
     gateways: tuple[Gateway, ...]
     sidecars: Sidecars
     kubernetes_services: Table[core.Service]
+    service_entries: Table[ServiceEntry]
     secrets: Table[core.Secret]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -59,6 +66,7 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
         gateways=memo(_oldest_first, gateways),
         sidecars=restrictions,
         kubernetes_services=snapshot.of(core.Service),
+        service_entries=snapshot.of(ServiceEntry),
         secrets=snapshot.of(core.Secret),
         diagnostics=(*found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
     )
@@ -78,13 +86,18 @@ def route_index(services: Table[VirtualService]) -> RouteIndex:
     for service in sorted(services.values(), key=_age):
         for gateway in dict.fromkeys(gateways_of(service)):
             by_gateway.setdefault(gateway, []).append(service)
-    return RouteIndex({gateway: tuple(found) for gateway, found in by_gateway.items()})
+    return RouteIndex({gateway: tuple(found) for gateway, found in by_gateway.items()}, dict(services.items()))
 
 
 def unbound(services: Table[VirtualService], gateways: Table[Gateway]) -> tuple[Diagnostic, ...]:
-    """VirtualServices whose gateways do not exist, or do not serve their hosts."""
+    """VirtualServices whose gateways do not exist, or do not serve their hosts; and those without hosts to which
+    nobody delegates."""
+    delegated = {key for service in services.values() for key in named(service)}
     notes = []
-    for service in services.values():
+    for key, service in services.items():
+        if not service.spec.hosts:
+            notes += [] if key in delegated else [diagnostic("XDS2008", service.ref, ("spec", "hosts"))]
+            continue
         for index, reference in enumerate(gateways_of(service)):
             if reference == names.MESH_GATEWAY:
                 continue
@@ -93,7 +106,9 @@ def unbound(services: Table[VirtualService], gateways: Table[Gateway]) -> tuple[
             if gateway is None:
                 known = ", ".join(f"{ns}/{n}" for ns, n in gateways if n == name) or "none of that name"
                 path = ("spec", "gateways", index)
-                notes.append(diagnostic("XDS2004", service.ref, path, gateway=reference, known=known))
+                hint = did_you_mean(reference, (f"{ns}/{n}" for ns, n in gateways))
+                note = diagnostic("XDS2004", service.ref, path, gateway=reference, known=known, suggestion=hint)
+                notes.append(note)
                 continue
             for number, host in enumerate(service.spec.hosts):
                 if not any(bindable(server, gateway, service, host) for server in gateway.spec.servers):

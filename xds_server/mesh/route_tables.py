@@ -13,16 +13,13 @@ from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef
 from xds_server.mesh.model import Backend, Route, Secret
 from xds_server.mesh.resolve import Mesh
-from xds_server.mesh.routes.matches import is_catch_all
+from xds_server.mesh.routes.clients import Client, narrowed
+from xds_server.mesh.routes.delegates import Delegate, Delegates, named
+from xds_server.mesh.routes.l4 import L4Routes
+from xds_server.mesh.routes.precedence import Taken, by_specificity
 from xds_server.mesh.routes.targets import Target, Targets
-from xds_server.mesh.routes.virtual_service import (
-    Client,
-    HttpRoutes,
-    L4Routes,
-    destination_hosts,
-    http_routes,
-    narrowed,
-)
+from xds_server.mesh.routes.virtual_service import HttpRoutes, destination_hosts, http_routes
+from xds_server.mesh.suggestions import closest
 
 
 class Gathered:
@@ -33,28 +30,37 @@ class Gathered:
 
     def __init__(self) -> None:
         self.backends: set[BackendRef] = set()
+        self.notes: list[Diagnostic] = []
         self.special: dict[str, Backend] = {}
         self.secrets: dict[str, Secret] = {}
-        self.notes: list[Diagnostic] = []
 
 
-def targets(mesh: Mesh, service: VirtualService, client: Client, memo: Memo) -> Targets:
-    """What the destinations of a VirtualService mean to a client."""
+def targets(mesh: Mesh, services: Iterable[VirtualService], client: Client, memo: Memo) -> Targets:
+    """What the destinations of VirtualServices mean to a client."""
     found = []
-    for host in sorted(memo(destination_hosts, service)):
+    for host in sorted({host for service in services for host in memo(destination_hosts, service)}):
         target = mesh.registry.find(host, client.namespace)
         rules = mesh.rules.find(target, client.namespace, client.labels) if target else None
-        found.append(Target(host, target, rules))
+        similar = "" if target else closest(host, mesh.registry.by_host)
+        found.append(Target(host, target, rules, similar))
     return tuple(found)
+
+
+def delegates(mesh: Mesh, service: VirtualService, memo: Memo) -> Delegates:
+    by_name = mesh.routes.by_name
+    return tuple(Delegate(space, name, by_name.get((space, name))) for space, name in memo(named, service))
 
 
 def routes_for(mesh: Mesh, service: VirtualService, client: Client, memo: Memo, gathered: Gathered) -> HttpRoutes:
     """A VirtualService's HTTP routes; none when making them hit a bug."""
-    known = targets(mesh, service, client, memo)
-    found = attempt(memo, service.ref, http_routes, service, memo(narrowed, service, client), known)
+    leaving = delegates(mesh, service, memo)
+    services = (service, *(delegate.service for delegate in leaving if delegate.service is not None))
+    known = targets(mesh, services, client, memo)
+    seen = memo(narrowed, services, client)
+    found = attempt(memo, service.ref, http_routes, service, leaving, seen, known)
     if isinstance(found, Diagnostic):
         gathered.notes.append(found)
-        return HttpRoutes((), False, frozenset(), ())
+        return HttpRoutes((), frozenset(), ())
     gathered.notes += found.diagnostics
     gathered.backends |= found.used
     return found
@@ -69,8 +75,8 @@ def l4_routes_for(
     gathered: Gathered,
 ) -> L4Routes:
     """A VirtualService's `tcp` or `tls` routes; none when making them hit a bug."""
-    known = targets(mesh, service, client, memo)
-    found = attempt(memo, service.ref, make, service, memo(narrowed, service, client), known)
+    known = targets(mesh, (service,), client, memo)
+    found = attempt(memo, service.ref, make, service, memo(narrowed, (service,), client), known)
     if isinstance(found, Diagnostic):
         gathered.notes.append(found)
         return L4Routes((), frozenset(), ())
@@ -85,19 +91,22 @@ class Merged(msgspec.Struct, frozen=True, eq=False):
 
 
 def merged(parts: tuple[HttpRoutes, ...]) -> Merged:
-    """The routes of several VirtualServices for one host: in the order given (the oldest first), those that take
-    every request last. What can never be reached is left out and named."""
+    """The routes of several VirtualServices for one host, the oldest VirtualService first: the most specific route
+    comes first, and each VirtualService, taken alone, answers as before (`by_specificity`). What can never be
+    reached is left out and named."""
+    if len(parts) == 1:
+        return Merged(parts[0].routes, ())
     routes: list[Route] = []
-    last: Route | None = None
     notes: list[Diagnostic] = []
-    for route in (route for part in parts for route in part.routes):
-        if not is_catch_all(route.match):
+    taken = Taken()
+    for route in by_specificity(part.routes for part in parts):
+        first = taken.covering(route)
+        if first is None:
+            taken.add(route)
             routes.append(route)
-        elif last is None:
-            last = route
         else:
-            notes.append(diagnostic("XDS3003", route.origin.ref, route.origin.path, first=last.origin.ref))
-    return Merged((*routes, *([last] if last else ())), tuple(notes))
+            notes.append(diagnostic("XDS3003", route.origin.ref, route.origin.path, first=first.origin))
+    return Merged(tuple(routes), tuple(notes))
 
 
 def merge(parts: Iterable[HttpRoutes], memo: Memo, gathered: Gathered) -> tuple[Route, ...]:

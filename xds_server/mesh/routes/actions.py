@@ -9,8 +9,10 @@ from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube.istio import virtual_service as vs
 from xds_server.mesh import checks
 from xds_server.mesh.model import Destination, Forward, HashKey, Mirror, Redirect, Respond, Retry, Rewrite
+from xds_server.mesh.routes.delegates import Written
 from xds_server.mesh.routes.headers import Edits, header_edits, substitution_problem
 from xds_server.mesh.routes.targets import Resolver
+from xds_server.mesh.routes.weights import weight_notes
 
 BROKEN = Respond(500, b"this route is not valid; see the diagnostics of the control plane\n")
 """The answer of a route that cannot be built. It must not fall through to one that is less strict."""
@@ -70,18 +72,61 @@ def respond(value: vs.HTTPDirectResponse, ref: ObjectRef, path: Path, notes: lis
     return Respond(value.status, body)
 
 
-def forward(route: vs.HTTPRoute, edits: Edits, path: Path, resolver: Resolver, ref: ObjectRef) -> Forward | Respond:
+def unused(entry: Written) -> list[Diagnostic]:
+    """Fields that mean nothing beside the others."""
+    route = entry.route
+    notes: list[Diagnostic] = []
+    forwarding: list[tuple[str, object]] = [
+        ("route", route.route),
+        ("rewrite", route.rewrite),
+        ("timeout", route.timeout),
+        ("retries", route.retries),
+        ("mirror", route.mirror),
+        ("mirrors", route.mirrors),
+    ]
+    answers = [("redirect", route.redirect), ("directResponse", route.direct_response)]
+    given = [field for field, value in answers if value is not None]
+    if given:
+        written = [field for field, value in forwarding if value] + given[1:]
+        # What comes from the root of a delegate is meant for those routes for which it can mean something.
+        own = [f for f in written if entry.place("mirror" if f == "mirrors" else f) == (entry.ref, entry.path)]
+        notes += [_no_effect(entry, (field,), f"beside a {given[0]}") for field in own]
+    if route.redirect is not None and route.redirect.uri and route.redirect.prefix_rewrite:
+        notes.append(_no_effect(entry, ("redirect", "prefixRewrite"), "beside uri"))
+    if route.rewrite is not None and route.rewrite.uri_regex_rewrite is not None and route.rewrite.uri:
+        notes.append(_no_effect(entry, ("rewrite", "uri"), "beside uriRegexRewrite"))
+    if route.mirror is None:
+        percents: list[tuple[str, object]] = [
+            ("mirrorPercentage", route.mirror_percentage),
+            ("mirrorPercent", route.mirror_percent),
+            ("mirror_percent", route.mirror_percent_old),
+        ]
+        notes += [_no_effect(entry, (field,), "without mirror") for field, value in percents if value is not None]
+    return notes
+
+
+def _no_effect(entry: Written, steps: tuple[str, ...], reason: str) -> Diagnostic:
+    ref, path = entry.place(steps[0])
+    return diagnostic("XDS4009", ref, (*path, *steps), field=".".join(steps), reason=reason)
+
+
+def forward(entry: Written, edits: Edits, resolver: Resolver) -> Forward | Respond:
+    route, ref, path = entry.route, entry.ref, entry.path
     destinations, hash_keys = _destinations(route.route, ref, (*path, "route"), resolver)
+    resolver.notes += weight_notes([each.weight for each in route.route], ref, (*path, "route"))
     if not destinations:
         detail = "the weights of its destinations add up to 0"
         resolver.notes.append(diagnostic("XDS4005", ref, (*path, "route"), detail=detail))
         return BROKEN
+    retry_ref, retry_path = entry.place("retries")
+    rewrite_ref, rewrite_path = entry.place("rewrite")
+    mirror_ref, mirror_path = entry.place("mirror")
     return Forward(
         destinations=destinations,
         timeout=route.timeout,
-        retry=_retry(route.retries, ref, (*path, "retries"), bool(hash_keys), resolver.notes),
-        rewrite=_rewrite(route.rewrite, edits.host, ref, (*path, "rewrite"), resolver.notes),
-        mirrors=_mirrors(route, path, resolver),
+        retry=_retry(route.retries, retry_ref, (*retry_path, "retries"), bool(hash_keys), resolver.notes),
+        rewrite=_rewrite(route.rewrite, edits.host, rewrite_ref, (*rewrite_path, "rewrite"), resolver.notes),
+        mirrors=_mirrors(route, mirror_path, resolver.of(mirror_ref)),
         hash_keys=hash_keys,
     )
 

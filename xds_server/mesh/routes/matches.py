@@ -12,7 +12,6 @@ from xds_server.mesh.model import HeaderMatch, Match, QueryMatch, StringMatch, S
 
 CLAIMS = "@request.auth.claims"
 _EVERY_PATH = StringMatch(StringMatchKind.PREFIX, "/")
-_WHOLE = (".*", "/.*", "*")
 
 
 class StringMatchLike(Protocol):
@@ -26,12 +25,6 @@ class StringMatchLike(Protocol):
 
 class Unusable(Exception):
     """A condition that no proxy can test; the route that has it must not match more than its author meant."""
-
-
-def is_catch_all(match: Match) -> bool:
-    path = match.path
-    every = path == _EVERY_PATH or (path.kind is StringMatchKind.REGEX and path.value in _WHOLE)
-    return every and not match.headers and not match.query
 
 
 def string_match(
