@@ -148,7 +148,7 @@ class Fleet:
     def _found(self) -> Iterator[Diagnostic]:
         for group in self._groups.values():
             yield from group.diagnostics
-            yield from (refusal.diagnostic() for refusal in group.state.refusals.values())
+            yield from group.state.diagnostics()
 
     async def _round(self, snapshot: Snapshot) -> None:
         """Brings every group to a snapshot."""
@@ -185,13 +185,13 @@ class Fleet:
             member.wake()
 
     def _report(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
-        """Every refusal is logged once: with the culprits when they are known."""
-        log.warning(
+        """Every refusal is logged once: when the culprits are known, or nobody can be blamed."""
+        say = log.debug if verdict.searching else log.warning
+        say(
             "a proxy refused a response",
             node=member.node,
             type=_SHORT.get(verdict.type_url, verdict.type_url),
             resources=[resource.name for resource in verdict.culprits],
-            searching_among=0 if verdict.culprits else len(verdict.change.resources),
             origins=[str(origin.ref) for resource in verdict.culprits for origin in resource.origins],
             words=words(verdict.message),
         )

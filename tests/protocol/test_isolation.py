@@ -191,11 +191,14 @@ def test_what_a_last_good_route_needs_is_kept_for_new_proxies() -> None:
 
 
 def test_refusing_an_empty_response_blames_nobody() -> None:
-    client = GroupWorld().sotw()
+    world = GroupWorld()
+    client = world.sotw()
     client.ask(CDS)
     verdict = client.nack(client.one(CDS))
-    assert (verdict.meaning, verdict.culprits) == (Meaning.NACK, ())
+    assert (verdict.meaning, verdict.culprits, verdict.searching) == (Meaning.NACK, (), False)
     assert client.quiet()
+    world.group.judge("node-1", verdict)
+    assert [d.code for d in world.group.diagnostics()] == ["XDS7002"]
 
 
 @VARIANTS
@@ -223,10 +226,11 @@ def test_a_refusal_names_proxy_type_resource_words_and_objects() -> None:
     ("message", "shown"),
     [
         ("bad value", "bad value"),
-        ("Proto constraint validation failed: goo.gle/debugstr secret: hunter2", "Proto constraint validation failed:"),
+        ('goo.gle/debugstr\nprivate_key: "hunter2"\n: Proto constraint failed (X)', "Proto constraint failed (X)"),
+        ("Proto constraint failed: goo.gle/debugstr secret: hunter2", "Proto constraint failed:"),
         ("x" * 10_000, "x" * 500),
     ],
-    ids=["as it is", "without the dump of the message", "shortened"],
+    ids=["as it is", "a dump before", "a dump after", "shortened"],
 )
 def test_the_words_of_a_client_are_shown_without_secrets(message: str, shown: str) -> None:
     assert words(message) == shown

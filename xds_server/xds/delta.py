@@ -45,8 +45,10 @@ def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
     step = subscription.delta(before, request.type_url, request.names, request.unsubscribe)
     after = watch.subscription = shared.same(step.subscription)
     watch.due = True
-    if before is None and after.wildcard and request.versions:
-        watch.held = Held(dict(request.versions))
+    if before is None and request.versions:
+        watch.accepted = Held(dict(request.versions))
+        if after.wildcard:
+            watch.held = watch.accepted
     if not after:
         watch.forget_all()
     elif step.resend_all and before is not None:

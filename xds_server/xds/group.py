@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, MutableMapping
 
 import msgspec
-from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources, sealed
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Published, Verdict
+from xds_server.xds.substitute import empty_assignments
 from xds_server.xds.table import Held, Tables, tables_of
 
 Intern = MutableMapping[tuple[str, str, str], Resource]
@@ -44,8 +44,10 @@ class Refusal(msgspec.Struct, frozen=True, eq=False):
 
 
 def words(message: str) -> str:
-    """The part of a client's message that may be shown."""
-    return message.partition(_DUMP)[0].strip()[:_WORDS]
+    """The part of a client's message that may be shown: without the dump of the refused message in it."""
+    before, _, dump = message.partition(_DUMP)
+    after = dump.rpartition("\n: ")[2] if "\n: " in dump else ""
+    return (before + after).strip()[:_WORDS]
 
 
 class Group:
@@ -54,10 +56,10 @@ class Group:
     def __init__(self) -> None:
         self.published: Published | None = None
         self.refusals: dict[Resource, Refusal] = {}
+        self._unexplained: dict[str, Diagnostic] = {}
         self._resources: Resources | None = None
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
         self._last_accepted: dict[str, object] = {}
-        self._endpoints_of: tuple[object, frozenset[str]] = (None, frozenset())
 
     def offer(self, resources: Resources, intern: Intern) -> bool:
         """Takes a new translation. False if nothing in it differs from what is offered already."""
@@ -83,8 +85,12 @@ class Group:
         refusals = dict(self.refusals)
         if verdict.meaning is Meaning.ACK:
             self._accept(verdict)
+            self._unexplained.pop(verdict.type_url, None)
             for resource in verdict.change.resources if refusals else ():
                 refusals.pop(resource, None)
+        elif not verdict.culprits and not verdict.searching:
+            type_, said = _SHORT.get(verdict.type_url, verdict.type_url), words(verdict.message)
+            self._unexplained[verdict.type_url] = diagnostic("XDS7002", None, proxy=node, type=type_, words=said)
         for resource in verdict.culprits:
             if self._accepted[resource.type_url].get(resource.name) is not resource and self._offers(resource):
                 refusals.setdefault(resource, Refusal(resource, node, words(verdict.message)))
@@ -94,6 +100,10 @@ class Group:
         if self.published:
             self._publish(self.published.tables, self.published.before)
         return True
+
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What the proxies refuse."""
+        return (*(refusal.diagnostic() for refusal in self.refusals.values()), *self._unexplained.values())
 
     def _offers(self, resource: Resource) -> bool:
         rows = self._resources.by_type[resource.type_url] if self._resources else {}
@@ -125,15 +135,12 @@ class Group:
                 del rows[name]
 
     def _complete(self, resources: Resources) -> Resources:
-        """Adds empty assignments for clusters that have none: Envoy waits 15 s for an assignment that never comes."""
+        """Adds an empty assignment for each cluster without one."""
         clusters, endpoints = resources.by_type[CLUSTER], resources.by_type[ENDPOINT]
-        if self._endpoints_of[0] is not clusters:
-            named = frozenset(name for c in clusters.values() for kind, name in c.references if kind == ENDPOINT)
-            self._endpoints_of = clusters, named
-        missing = self._endpoints_of[1] - endpoints.keys()
+        missing = {empty.name: empty for empty in empty_assignments(clusters, endpoints)}
         if not missing:
             return resources
-        rows = {**endpoints, **{n: sealed(ENDPOINT, n, ClusterLoadAssignment(cluster_name=n)) for n in missing}}
+        rows = {**endpoints, **missing}
         return Resources({**resources.by_type, ENDPOINT: {name: rows[name] for name in sorted(rows)}})
 
 

@@ -17,7 +17,7 @@ from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resour
 from xds_server.xds.order import PHASES, SENDING, Offer, Phase
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
-from xds_server.xds.substitute import Accepted, stripped, substitute
+from xds_server.xds.substitute import Accepted, stripped, stuck, substitute
 from xds_server.xds.table import (
     EMPTY_TABLE,
     NOTHING,
@@ -68,7 +68,8 @@ class Response(NamedTuple):
 class Verdict(NamedTuple):
     """What a request told about a response.
 
-    culprits: the resources that the client certainly refuses; may be empty after a refusal, while the search goes on.
+    culprits: the resources that the client certainly refuses. Empty after a refusal while the search goes on, and
+    when nothing in the response can be blamed.
     waited: seconds since the response was taken from `next`.
     """
 
@@ -77,6 +78,7 @@ class Verdict(NamedTuple):
     change: Change = NOTHING
     culprits: tuple[Resource, ...] = ()
     message: str = ""
+    searching: bool = False
     waited: float = 0.0
 
 
@@ -120,8 +122,13 @@ class Session:
         self._exempt = _NONE
         self._resuming = False
         self._serial = 0
-        self.deadline: float | None = None
+        self._gate: float | None = None
+
+    @property
+    def deadline(self) -> float | None:
         """When `next` has to be called although nothing else happens, in seconds; None if never."""
+        trials = (watch.trial_deadline() for watch in self._watches.values() if watch.trials)
+        return min((at for at in (self._gate, *trials) if at is not None), default=None)
 
     # What happens
 
@@ -163,7 +170,7 @@ class Session:
                     response = self._respond(type_url, watch, now)
                     if response:
                         return response
-            if not (self._advance(now) or self._try_next()):
+            if not (self._advance(now) or self._try_next(now)):
                 return None
 
     def status(self) -> tuple[TypeStatus, ...]:
@@ -203,12 +210,15 @@ class Session:
         if withheld:
             own = tuple((type_url, watch.accepted) for type_url, watch in sorted(self._watches.items()))
             target = self._shared(substitute, target, withheld, own + self._published.accepted)
-            for type_url, view in self._views.items():
-                self._views[type_url] = self._shared(stripped, view, withheld)
+            out = withheld | self._shared(stuck, self._published.tables, withheld, own + self._published.accepted)
+            for type_url, view in list(self._views.items()):
+                self._show(type_url, self._shared(stripped, view, out))
         if target is not self._target or force:
             self._target = target
-            self._phase = 0
-            self._offer(PHASES[0])
+            if force or self._changes(PHASES[0]):
+                self._phase = 0
+            self._phase = min(self._phase, 1)
+            self._offer(PHASES[self._phase])
 
     def _insist(self, type_url: str, names: frozenset[str]) -> None:
         """A name that is subscribed again must be sent again, even if it was refused before."""
@@ -227,10 +237,13 @@ class Session:
 
     def _offer(self, phase: Phase) -> None:
         for type_url, view in self._offered(phase).items():
-            if self._views.get(type_url) is not view:
-                self._views[type_url] = view
-                if type_url in self._watches:
-                    self._watches[type_url].due = True
+            self._show(type_url, view)
+
+    def _show(self, type_url: str, view: Table) -> None:
+        if self._views.get(type_url) is not view:
+            self._views[type_url] = view
+            if type_url in self._watches:
+                self._watches[type_url].due = True
 
     def _offered(self, phase: Phase) -> Mapping[str, Table]:
         offered = {}
@@ -245,12 +258,12 @@ class Session:
         if self._phase == _LAST:
             return False
         phase = PHASES[self._phase + 1]
-        if self._changes(phase) and not self._answered(phase):
-            if self.deadline is None:
-                self.deadline = now + phase.bound
-            if now < self.deadline:
+        if self._changes(phase) and not self._answered(phase, now):
+            if self._gate is None:
+                self._gate = now + phase.bound
+            if now < self._gate:
                 return False
-        self.deadline = None
+        self._gate = None
         self._phase += 1
         self._offer(phase)
         if self._phase == _LAST and self._resuming:
@@ -264,18 +277,19 @@ class Session:
             self._views.get(type_url) is not view for type_url, view in self._offered(phase).items()
         )
 
-    def _answered(self, phase: Phase) -> bool:
+    def _answered(self, phase: Phase, now: float) -> bool:
+        """Whether the client answered what was sent of the types that the phase waits for, as far as it will."""
         watches = [self._watches.get(type_url) for type_url in phase.after]
         if self._resuming and ROUTE in phase.after and None in watches:
             return False  # a client that resumes asks for its listeners and routes soon
-        return not any(watch.in_flight or watch.trials for watch in watches if watch)
+        return not any(watch.trials or watch.waits(now - phase.bound) for watch in watches if watch)
 
-    def _try_next(self) -> bool:
+    def _try_next(self, now: float) -> bool:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""
         reached = {line.type_url for phase in PHASES[: self._phase + 1] for line in phase.lines}
-        for type_url in SENDING:
+        for type_url in reversed(SENDING):  # a trial of clusters makes listeners and routes wait again
             watch = self._watches.get(type_url)
-            if watch and type_url in reached and watch.next_trial():
+            if watch and type_url in reached and watch.next_trial(now):
                 self._retarget()
                 return True
         return False
@@ -295,10 +309,11 @@ class Session:
         if meaning is Meaning.NACK:
             sent = watch.in_flight[nonce]
             culprits = watch.refuse(nonce, message, self._withheld(), self._shared, now)
-            self._refused = self._refused.union(culprits)
-            self._exempt = self._exempt.difference(culprits)
+            blamed = culprits or ()
+            self._refused = self._refused.union(blamed)
+            self._exempt = self._exempt.difference(blamed)
             self._retarget()
-            return Verdict(meaning, type_url, sent.change, culprits, message, now - sent.at)
+            return Verdict(meaning, type_url, sent.change, blamed, message, culprits is None, now - sent.at)
         return Verdict(meaning, type_url)
 
     def _respond(self, type_url: str, watch: Watch, now: float) -> Response | None:
@@ -314,7 +329,7 @@ class Session:
             watch.held = watch.accepted = shared(everything, seen)
             watch.answered = True
         rule = self._variant.rule(type_url, self._phase == _LAST)
-        change = shared(difference, watch.held, seen, rule, CHUNK, CHUNK_BYTES)
+        change = shared(difference, watch.held, watch.accepted, seen, rule, CHUNK, CHUNK_BYTES)
         if change is None:
             watch.due = False
             if watch.answered or not watch.wants.wildcard:

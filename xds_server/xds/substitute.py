@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from xds_server.envoy.resource import Resource
+from collections.abc import Iterator, Mapping
+
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
+
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, SECRET, Resource, sealed
 from xds_server.xds.table import Held, Table, Tables
 
 Accepted = tuple[tuple[str, Held], ...]
@@ -12,10 +16,12 @@ Accepted = tuple[tuple[str, Held], ...]
 def substitute(tables: Tables, withheld: frozenset[Resource], accepted: Accepted) -> Tables:
     """`tables` with each withheld resource in its last accepted form, or left out if it has none.
 
-    What a last accepted form refers to is kept with it: a route table that stays old needs its old clusters.
+    What a last accepted form refers to is kept with it: a route table that stays old needs its old clusters. A
+    cluster whose assignment is left out gets an empty one. A cluster whose secret is left out is withheld too.
     """
     rows = {type_url: dict(table.rows) for type_url, table in tables.by_type.items()}
     todo: list[Resource] = []
+    withheld |= stuck(tables, withheld, accepted)
     for resource in sorted(withheld, key=lambda r: (r.type_url, r.name)):
         if rows[resource.type_url].get(resource.name) is not resource:
             continue
@@ -25,7 +31,31 @@ def substitute(tables: Tables, withheld: frozenset[Resource], accepted: Accepted
         for type_url, name in todo.pop().references:
             if name not in rows[type_url]:
                 todo += _restore(rows, type_url, name, withheld, accepted)
+    refused = {(r.type_url, r.name, r.version) for r in withheld}
+    for empty in empty_assignments(rows[CLUSTER], rows[ENDPOINT]):
+        if (ENDPOINT, empty.name, empty.version) not in refused:
+            rows[ENDPOINT][empty.name] = empty
     return Tables({type_url: _table(table, rows[type_url]) for type_url, table in tables.by_type.items()})
+
+
+def stuck(tables: Tables, withheld: frozenset[Resource], accepted: Accepted) -> frozenset[Resource]:
+    """Clusters that would wait for a withheld secret for ever: as long as one does, Envoy answers no change of any."""
+    had = {
+        name for type_url, held in accepted if type_url == SECRET for name, r in held.rows.items() if r not in withheld
+    }
+    missing = {(SECRET, r.name) for r in withheld if r.type_url == SECRET and r.name not in had}
+    if not missing:
+        return frozenset()
+    return frozenset(c for c in tables.by_type[CLUSTER].rows.values() if not missing.isdisjoint(c.references))
+
+
+def empty_assignments(clusters: Mapping[str, Resource], assignments: Mapping[str, Resource]) -> Iterator[Resource]:
+    """An assignment without endpoints for each cluster that has none: without any, Envoy holds the cluster back for
+    15 s, and with it the acknowledgement of all clusters."""
+    for cluster in clusters.values():
+        for type_url, name in cluster.references:
+            if type_url == ENDPOINT and name not in assignments:
+                yield sealed(ENDPOINT, name, ClusterLoadAssignment(cluster_name=name))
 
 
 def stripped(table: Table, withheld: frozenset[Resource]) -> Table:

@@ -63,7 +63,8 @@ class Rule(msgspec.Struct, frozen=True):
     """How the changes of a type are told.
 
     full: every response carries all that is wanted, so that what is missing in it is gone (SotW CDS and LDS).
-    removals: the client is told of resources that it has and should not have.
+    removals: the client is told of resources that it has and should not have. If not, it is still told of those
+        that it never accepted, because nothing can be using them (with `absences`).
     absences: the client is told of names that it asked for and that do not exist.
     """
 
@@ -116,7 +117,7 @@ def everything(seen: Wanted) -> Held:
     return Held({name: ABSENT if resource is None else resource for name, resource in seen.rows.items()})
 
 
-def difference(held: Held, seen: Wanted, rule: Rule, limit: int, size: int) -> Change | None:
+def difference(held: Held, accepted: Held, seen: Wanted, rule: Rule, limit: int, size: int) -> Change | None:
     """The next response that brings a client from what it holds to what it wants; None when it has all.
 
     A response carries at most `limit` resources and `size` bytes of them, but always one. With `rule.full` it
@@ -135,7 +136,9 @@ def difference(held: Held, seen: Wanted, rule: Rule, limit: int, size: int) -> C
             complete = False
             break
         changed.append(resource)
-    removed = _removed(held, seen) if rule.removals else ()
+    removed = _removed(held, seen) if rule.removals or rule.absences else ()
+    if not rule.removals:
+        removed = tuple(n for n in removed if isinstance(held.rows[n], Resource) and n not in accepted.rows)
     absent = _absent(held, seen) if rule.absences else ()
     if not (changed or removed or absent):
         return None

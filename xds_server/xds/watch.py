@@ -10,6 +10,7 @@ from xds_server.xds.shared import Shared
 from xds_server.xds.subscription import NOWHERE, Subscription
 from xds_server.xds.table import EMPTY_HELD, Change, Held, merged, reverted, version_of
 
+PATIENCE = 5.0  # seconds; Envoy holds back the answer to a cluster that cannot get its certificate for 15 s
 _IN_FLIGHT = 256  # a client that reads but never answers is no reason to remember more
 
 
@@ -81,8 +82,8 @@ class Watch:
 
     def refuse(
         self, nonce: str, message: str, withheld: frozenset[Resource], shared: Shared, now: float
-    ) -> tuple[Resource, ...]:
-        """The client refused a response. Returns the culprits, if they are known; else trials will find them."""
+    ) -> tuple[Resource, ...] | None:
+        """The client refused a response. Returns the culprit; None if trials will find it; () if there is none."""
         change = self.in_flight.pop(nonce).change
         self.error = message
         self.since = now
@@ -90,18 +91,27 @@ class Watch:
         self.held = shared(reverted, self.held, self.accepted, tuple(r.name for r in suspects) + change.removed)
         self.due = True
         if any(resource in withheld for resource in suspects):
-            return ()  # sent before another refusal was known, which explains this one
+            return None  # sent before another refusal was known, which explains this one
         if len(suspects) > 1:
             self.trials = split(suspects, message) + self.trials
-            return ()
+            return None
         return suspects
 
-    def next_trial(self) -> bool:
-        """Lets the next group out once nothing is in flight any more. False if there is none."""
-        if self.in_flight or not self.trials:
+    def next_trial(self, now: float) -> bool:
+        """Lets the next group out once nothing is in flight, or for so long that it tells nothing. False if not."""
+        if not self.trials or self.waits(now - PATIENCE):
             return False
         self.trials = self.trials[1:]
         return True
+
+    def trial_deadline(self) -> float | None:
+        """When the next trial begins although an answer is missing; None if no trial waits."""
+        newest = max((sent.at for sent in self.in_flight.values()), default=None)
+        return newest + PATIENCE if self.trials and newest is not None else None
+
+    def waits(self, since: float) -> bool:
+        """Whether a response that was sent after `since`, in seconds, has no answer yet."""
+        return any(sent.at > since for sent in self.in_flight.values())
 
     def forget_all(self) -> None:
         """After the last unsubscription: clients neither keep nor acknowledge what they did not ask for."""

@@ -1,0 +1,209 @@
+"""Delivery to a real Envoy, in both variants of the protocol."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.e2e import handmade as made
+from tests.e2e.harness import Lab, answered, eventually
+from tests.protocol.serving import Serving, serving
+from xds_server.bootstrap import Admin, Channel, Node, bootstrap
+from xds_server.demo.client import Target
+from xds_server.demo.ports import free_port
+from xds_server.demo.processes import child, find_envoy
+from xds_server.envoy.resource import Resource
+from xds_server.xds.session import State
+
+VARIANTS = pytest.mark.parametrize("api_type", ["DELTA_GRPC", "GRPC"], ids=["delta", "sotw"])
+NODE = "router~10.0.0.1~edge.default~default.svc.cluster.local"
+
+
+@contextlib.asynccontextmanager
+async def envoy(lab: Lab, xds_port: int, api_type: str) -> AsyncIterator[None]:
+    """An Envoy whose admin interface `lab.ask_envoy("edge", ...)` reaches."""
+    config = bootstrap(Node(NODE), Channel(port=xds_port), Admin(socket=str(lab.directory / "edge.sock")))
+    config["dynamic_resources"]["ads_config"]["api_type"] = api_type
+    path = lab.directory / "edge.json"
+    path.write_text(json.dumps(config))
+    options = ["--concurrency", "1", "--disable-hot-restart", "--log-level", "error"]
+    async with child([find_envoy(), "-c", path, *options], lab.directory / "edge.log"):
+        yield
+
+
+async def loaded(lab: Lab) -> dict[str, set[str]]:
+    """The names of what Envoy has taken: clusters, cluster:endpoint pairs, listeners, routes, secrets."""
+    dump = await lab.ask_envoy("edge", "/config_dump?include_eds")
+    found: dict[str, set[str]] = {kind: set() for kind in ("cluster", "endpoint", "listener", "route", "secret")}
+    for part in dump["configs"]:
+        for item in part.get("dynamic_active_clusters", []):
+            found["cluster"].add(item["cluster"]["name"])
+        for item in part.get("dynamic_endpoint_configs", []):
+            config = item["endpoint_config"]
+            if any(locality.get("lb_endpoints") for locality in config.get("endpoints", [])):
+                found["endpoint"].add(config["cluster_name"])
+        for item in part.get("dynamic_listeners", []):
+            if "active_state" in item:
+                found["listener"].add(item["name"])
+        for item in part.get("dynamic_route_configs", []):
+            if "route_config" in item:
+                found["route"].add(item["route_config"]["name"])
+        for item in part.get("dynamic_active_secrets", []):
+            found["secret"].add(item["name"])
+    return found
+
+
+def hundred(bad: bool) -> tuple[list[Resource], list[Resource]]:
+    """A hundred resources, seven of which are bad if `bad`: the good ones and the bad ones."""
+    authority = trustme.CA()
+    pem = authority.issue_cert("edge.example")
+    chain, key = pem.cert_chain_pems[0].bytes().decode(), pem.private_key_pem.bytes().decode()
+    good: list[Resource] = []
+    for i in range(18):
+        good += [made.cluster(f"c{i}", secret=f"s{i}"), made.assignment(f"c{i}", 9), made.secret(f"s{i}", chain, key)]
+        good += [made.listener(f"l{i}", 10_000 + i, f"r{i}", bind=False), made.routes(f"r{i}", {f"c{i}": 1})]
+    good += [made.cluster("x0", secret="sx"), made.cluster("x1"), made.listener("lx", 9_998, "rx", bind=False)]
+    suspects = {
+        "static": (made.static_hostname, made.cluster),
+        "refresh": (made.zero_refresh, made.cluster),
+        "rx": (lambda name: made.bad_regex(name, "c0"), lambda name: made.routes(name, {"c0": 1})),
+        "r17": (lambda name: made.negative_timeout(name, "c0"), lambda name: made.routes(name, {"c0": 1})),
+        "x1": (lambda name: made.assignment(name, 9, address="not-an-ip"), lambda name: made.assignment(name, 9)),
+        "sx": (lambda name: made.secret(name, "nonsense", key), lambda name: made.secret(name, chain, key)),
+        "noport": (
+            lambda name: made.listener(name, 10_500, "r0", bind=False, address=""),
+            lambda name: made.listener(name, 10_500, "r0", bind=False),
+        ),
+    }
+    good = [r for r in good if r.name != "r17"]
+    return good, [make[0 if bad else 1](name) for name, make in suspects.items()]
+
+
+def names(resources: list[Resource]) -> dict[str, set[str]]:
+    kinds = {"Cluster": "cluster", "ClusterLoadAssignment": "endpoint", "Listener": "listener"}
+    kinds |= {"RouteConfiguration": "route", "Secret": "secret"}
+    found: dict[str, set[str]] = {kind: set() for kind in kinds.values()}
+    for r in resources:
+        found[kinds[r.type_url.rpartition(".")[2]]].add(r.name)
+    return found
+
+
+@VARIANTS
+async def test_of_a_hundred_resources_with_seven_bad_ones_every_good_one_is_used_and_every_bad_one_named(
+    lab: Lab, api_type: str
+) -> None:
+    good, bad = hundred(bad=True)
+    async with serving([*good, *bad]) as server, envoy(lab, server.port, api_type):
+        # A cluster whose secret is bad is left out; a listener whose routes are bad warms.
+        expected = names(good)
+        expected["cluster"].remove("x0")
+        expected["listener"] -= {"lx", "l17"}
+
+        async def all_good() -> bool:
+            have = await loaded(lab)
+            missing = {kind: expected[kind] - have[kind] for kind in expected}
+            assert not any(missing.values()), missing
+            refused = {r.name for g in server.fleet.groups() for r in g.state.refusals}
+            assert refused == {r.name for r in bad}, refused
+            return True
+
+        await eventually(all_good)
+        found = server.fleet.diagnostics()
+        assert {d.code for d in found} == {"XDS7001"}
+        assert {d.ref.name for d in found if d.ref} == {r.name for r in bad}
+        assert all(NODE in d.message for d in found)
+        _, mended = hundred(bad=False)
+        server.publish([*good, *mended])
+
+        async def all_mended() -> bool:
+            have = await loaded(lab)
+            wanted = names([*good, *mended])
+            missing = {kind: wanted[kind] - have[kind] for kind in wanted}
+            assert not any(missing.values()), missing
+            return not server.fleet.diagnostics()
+
+        await eventually(all_mended)
+        [status] = server.fleet.proxies()
+        await eventually(lambda: {t.state for p in server.fleet.proxies() for t in p.types} == {State.SYNCED})
+        assert status.variant == {"GRPC": "sotw", "DELTA_GRPC": "delta"}[api_type]
+
+
+@VARIANTS
+async def test_changing_only_a_cluster_is_applied_at_once(lab: Lab, api_type: str) -> None:
+    """P02: without its endpoints behind it, Envoy applies a changed cluster after 15 s."""
+    async with serving([made.cluster("c"), made.assignment("c", 9)]) as server, envoy(lab, server.port, api_type):
+        await eventually(lambda: _active_timeout(lab, "1s"))
+        for seconds in range(2, 12):
+            server.publish([made.cluster("c", timeout=f"{seconds}s"), made.assignment("c", 9)])
+            await eventually(lambda seconds=seconds: _active_timeout(lab, f"{seconds}s"), seconds=10)
+
+
+async def _active_timeout(lab: Lab, expected: str) -> bool:
+    dump = await lab.ask_envoy("edge", "/config_dump?resource=dynamic_active_clusters")
+    return [c["cluster"]["connect_timeout"] for c in dump.get("configs", [])] == [expected]
+
+
+@VARIANTS
+async def test_scaling_to_zero_empties_the_cluster(lab: Lab, api_type: str) -> None:
+    """P09: Envoy ignores the removal of an assignment, so an empty one is sent even if the translation made none."""
+    async with serving([made.cluster("c"), made.assignment("c", 9)]) as server, envoy(lab, server.port, api_type):
+        await eventually(lambda: _hosts(lab, 1))
+        server.publish([made.cluster("c")])
+        await eventually(lambda: _hosts(lab, 0))
+
+
+async def _hosts(lab: Lab, count: int) -> bool:
+    status = await lab.ask_envoy("edge", "/clusters?format=json")
+    found = {c["name"]: len(c.get("host_statuses", [])) for c in status["cluster_statuses"]}
+    return found.get("c") == count
+
+
+async def _ready(lab: Lab) -> bool:
+    info = await lab.ask_envoy("edge", "/server_info")
+    return bool(info["state"] == "LIVE")
+
+
+@VARIANTS
+async def test_an_empty_configuration_starts_envoy_at_once(lab: Lab, api_type: str) -> None:
+    """X01: without an answer Envoy waits 15 s."""
+    async with serving([]) as server, envoy(lab, server.port, api_type):
+        await eventually(lambda: _ready(lab), seconds=12)
+        stats: Any = await lab.ask_envoy("edge", "/stats?format=json&filter=control_plane.identifier")
+        assert "xds-server" in json.dumps(stats)  # M7
+
+
+@VARIANTS
+async def test_moving_routes_to_new_clusters_under_load_loses_no_request(lab: Lab, api_type: str) -> None:
+    """P07 with a real Envoy: at every step the old cluster goes and a new one comes."""
+    one, two = await lab.upstream("one"), await lab.upstream("two")
+    port = free_port()
+    ports = (one.port, two.port)
+
+    def step(i: int) -> list[Resource]:
+        name = f"c{i}"
+        return [
+            made.listener("l", port, "r"),
+            made.routes("r", {name: 1}),
+            made.cluster(name),
+            made.assignment(name, ports[i % 2]),
+        ]
+
+    async with serving(step(0)) as server, envoy(lab, server.port, api_type):
+        target = Target(port, "any.example", "/")
+        await eventually(lambda: answered(target))
+        async with lab.load(target, pause=0.001) as traffic:
+            for i in range(1, 40):
+                server.publish(step(i))
+                await eventually(lambda i=i: _synced_with(lab, server, f"c{i}"))
+        assert traffic.failures == []
+
+
+async def _synced_with(lab: Lab, server: Serving, name: str) -> bool:
+    return {s.state for p in server.fleet.proxies() for s in p.types if s.state is not State.NOT_SENT} == {
+        State.SYNCED
+    } and (await loaded(lab))["cluster"] == {name}
