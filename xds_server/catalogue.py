@@ -206,6 +206,7 @@ CATALOGUE: dict[str, Code] = {
     "XDS4037": Code(
         _W, "{host} is only another name of {target}, whose routes and policies count", "this has no effect on it"
     ),
+    "XDS4025": Code(_W, "no route of a VirtualService takes the connections of this server", "they are refused"),
     # 5xxx: TLS and secrets
     "XDS5001": Code(_E, "there is no Secret {secret}", "the server is left out until there is", ("IST0161",)),
     "XDS5002": Code(_E, "{secret} cannot be used: {problem}", "the server is left out until it can", ("IST0161",)),

@@ -58,6 +58,13 @@ def cidr(text: str) -> str | None:
     return None
 
 
+def host(text: str) -> str | None:
+    """A host of a server: a name, `*.` before one, or `*`."""
+    if text == "*" or "*" not in text.removeprefix("*."):
+        return None
+    return "is not a host: `*` can only stand for the first labels, as in *.example.com"
+
+
 def groups(text: str) -> int:
     """How many capturing groups a valid expression has."""
     return int(re2.compile(text, _RE2_OPTIONS).groups)

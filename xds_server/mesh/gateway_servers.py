@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from xds_server.diagnostics import Diagnostic, Path, diagnostic
+from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube.istio.gateway import Gateway, Server
+from xds_server.mesh import checks
 from xds_server.mesh.endpoints import selects
 from xds_server.mesh.model import Protocol
 from xds_server.mesh.names import GatewayRoutes
@@ -47,6 +48,17 @@ class BoundServer(msgspec.Struct, frozen=True):
         """Empty for a server without TLS of its own."""
         tls = self.server.tls
         return tls.mode if tls is not None and self.protocol is Protocol.TLS else ""
+
+    @property
+    def stat_prefix(self) -> str:
+        """The `name` of the server, by which its counters are found; empty for none."""
+        return self.server.name
+
+    @property
+    def redirects(self) -> bool:
+        """Whether plaintext requests are sent to HTTPS."""
+        tls = self.server.tls
+        return tls is not None and tls.https_redirect and self.protocol.is_http
 
     @property
     def ends_tls(self) -> bool:
@@ -102,13 +114,35 @@ def _clash(one: BoundServer, other: BoundServer) -> bool:
 
 def _servers(gateway: Gateway, port_map: Mapping[int, int], notes: list[Diagnostic]) -> Iterator[BoundServer]:
     for index, server in enumerate(gateway.spec.servers):
+        path = ("spec", "servers", index)
         protocol = declared_protocol(server.port.protocol)
         if protocol is None or protocol is Protocol.UDP:
-            path = ("spec", "servers", index, "port", "protocol")
-            notes.append(diagnostic("XDS4003", gateway.ref, path, protocol=server.port.protocol))
+            where = (*path, "port", "protocol")
+            notes.append(diagnostic("XDS4003", gateway.ref, where, protocol=server.port.protocol))
             continue
+        notes += _notes(gateway.ref, path, server, protocol)
+        hosts = tuple(text for text in server.hosts if checks.host(text.rpartition("/")[2]) is None)
+        if not hosts:
+            continue
+        server = msgspec.structs.replace(server, hosts=hosts)
         port = port_map.get(server.port.number, server.port.number)
         yield BoundServer(gateway, index, server, server.bind or EVERY_ADDRESS, port, protocol)
+
+
+def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> Iterator[Diagnostic]:
+    for number, text in enumerate(server.hosts):
+        problem = checks.host(text.rpartition("/")[2])
+        if problem:
+            yield diagnostic("XDS4011", ref, (*path, "hosts", number), value=text, reason=problem)
+    tls = server.tls
+    if tls is None:
+        return
+    if protocol is Protocol.TLS and tls.https_redirect:
+        reason = "on a server that speaks TLS"
+        yield diagnostic("XDS4009", ref, (*path, "tls", "httpsRedirect"), field="httpsRedirect", reason=reason)
+    if protocol is not Protocol.TLS and (tls.mode != "PASSTHROUGH" or tls.credential_name or tls.credential_names):
+        reason = f"on a server of the protocol {server.port.protocol}; use HTTPS or TLS"
+        yield diagnostic("XDS4009", ref, (*path, "tls"), field="tls", reason=reason)
 
 
 def _port_map(mesh: Mesh, labels: Mapping[str, str], namespace: str | None) -> dict[int, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from xds_server.diagnostics import diagnostic
-from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
+from xds_server.mesh.gateway_chains import Bindings, PassingChains, served_names
 from xds_server.mesh.gateway_servers import BoundServer, bound_servers
-from xds_server.mesh.hosts import bindable, server_host
+from xds_server.mesh.hosts import most_specific, server_host
 from xds_server.mesh.load_balancers import behind_proxy_headers
 from xds_server.mesh.model import (
     Chain,
@@ -16,11 +16,12 @@ from xds_server.mesh.model import (
     Direction,
     Http,
     Listener,
+    Match,
     Protocol,
+    Respond,
     Route,
     RouteTable,
     ServerTLS,
-    Tcp,
     VirtualHost,
 )
 from xds_server.mesh.names import listener as listener_name
@@ -29,11 +30,11 @@ from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
-from xds_server.mesh.route_tables import Gathered, l4_routes_for, merge, routes_for
-from xds_server.mesh.routes.clients import Client
-from xds_server.mesh.routes.l4 import L4Route, tcp_routes, tls_routes
+from xds_server.mesh.route_tables import Gathered, merge, routes_for
 from xds_server.mesh.routes.virtual_service import HttpRoutes
 from xds_server.mesh.server_tls import server_tls
+
+Servers = tuple[BoundServer, ...]
 
 
 class GatewayView:
@@ -42,148 +43,111 @@ class GatewayView:
     def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> None:
         self._mesh, self._proxy, self._memo, self._gathered = mesh, proxy, memo, gathered
         self._secrets = ProxySecrets(mesh, proxy, memo, gathered)
+        self._bindings = Bindings(mesh, proxy)
+        self._passing = PassingChains(mesh, proxy, self._bindings, memo, gathered)
         self.listeners: list[Listener] = []
         self.route_tables: list[RouteTable] = []
         for (address, port), servers in bound_servers(mesh, proxy, gathered.notes).items():
             self._add(address, port, servers)
 
-    def _add(self, address: str, port: int, servers: tuple[BoundServer, ...]) -> None:
+    def _add(self, address: str, port: int, servers: Servers) -> None:
         first = servers[0]
         if first.protocol.is_http:
-            chains = [self._http_chain(servers)]
+            found: Iterator[Chain] = iter([self._http_chain(servers)])
         elif first.protocol is Protocol.TLS:
-            chains = list(self._tls_chains(servers))
+            found = self._tls_chains(servers)
         else:
-            chains = list(self._tcp_chains(servers))
-        if not chains:
-            return
-        proxied = behind_proxy_headers(self._mesh.kubernetes_services, first.gateway, self._proxy)
-        origins = tuple(server.origin for server in servers)
-        listener = self._memo(_listener, address, port, tuple(chains), origins, proxied)
-        self.listeners.append(listener)
+            found = (chain for server in servers for chain in self._told_if_none(server, self._passing.tcp(server)))
+        chains = self._passing.without_doubles(found)
+        if chains:
+            origins = tuple(server.origin for server in servers)
+            proxied = behind_proxy_headers(self._mesh.kubernetes_services, first.gateway, self._proxy)
+            self.listeners.append(self._memo(_listener, address, port, chains, origins, proxied))
 
-    def _http_chain(self, servers: tuple[BoundServer, ...]) -> Chain:
+    def _told_if_none(self, server: BoundServer, chains: Iterable[Chain]) -> Iterator[Chain]:
+        found = tuple(chains)
+        if not found:
+            self._gathered.notes.append(diagnostic("XDS4025", server.gateway.ref, server.path))
+        yield from found
+
+    def _http_chain(self, servers: Servers) -> Chain:
         name = servers[0].route_table
-        self._add_route_table(name, servers)
+        self._add_route_table(name, servers, ())
         origins = tuple(server.origin for server in servers)
-        return Chain(name, ChainMatch(), Http(name, name, edge=True), origins=origins)
+        prefix = next((server.stat_prefix for server in servers if server.stat_prefix), name)
+        return Chain(name, ChainMatch(), Http(name, prefix, edge=True), origins=origins)
 
-    def _tls_chains(self, servers: tuple[BoundServer, ...]) -> Iterator[Chain]:
-        taken: dict[str, Origin] = {}
+    def _tls_chains(self, servers: Servers) -> Iterator[Chain]:
+        yield from self._https_chains(tuple(server for server in servers if server.is_https))
         for server in servers:
             if server.is_https:
+                continue
+            if server.ends_tls:
                 tls = server_tls(server, self._secrets, self._gathered.notes)
-                if tls is not None:
-                    yield from self._https_chain(server, tls, taken)
-            elif server.ends_tls:
-                tls = server_tls(server, self._secrets, self._gathered.notes)
-                if tls is not None:
-                    yield from self._ended_tls_chains(server, tls, taken)
+                yield from self._told_if_none(server, self._passing.tcp(server, tls)) if tls else ()
+            elif server.tls_mode == "AUTO_PASSTHROUGH":
+                yield from self._passing.auto_passthrough(server)
             elif server.tls_mode == "PASSTHROUGH":
-                yield from self._passthrough_chains(server, taken)
+                yield from self._told_if_none(server, self._passing.passthrough(server))
             else:
-                path = (*server.path, "tls", "mode")
-                self._gathered.notes.append(diagnostic("XDS5004", server.gateway.ref, path, mode=server.tls_mode))
+                self._gathered.notes.append(diagnostic("XDS5003", server.gateway.ref, (*server.path, "tls")))
 
-    def _https_chain(self, server: BoundServer, tls: ServerTLS, taken: dict[str, Origin]) -> Iterator[Chain]:
-        hosts = [server_host(text, "")[1] for text in server.server.hosts]
-        server_names = self._free(hosts, server.origin, taken)
-        if server_names is not None:
-            name = server.route_table
-            self._add_route_table(name, (server,))
-            traffic = Http(name, name, edge=True)
-            yield Chain(name, ChainMatch(server_names, tls=True), traffic, tls, (server.origin,))
+    def _https_chains(self, servers: Servers) -> Iterator[Chain]:
+        """Servers with the same certificates and settings share one chain and one route table.
 
-    def _ended_tls_chains(self, server: BoundServer, tls: ServerTLS, taken: dict[str, Origin]) -> Iterator[Chain]:
-        """TLS ended here, and what is inside passed on by the `tcp` routes."""
-        hosts = [server_host(text, "")[1] for text in server.server.hosts]
-        server_names = self._free(hosts, server.origin, taken)
-        route = next(self._tcp_routes(server), None)
-        if server_names is not None and route is not None:
-            name = f"{server.gateway_name}.{server.server.port.name}"
-            yield _tcp_chain(name, ChainMatch(server_names, tls=True), route, tls, server.origin)
+        A browser uses an HTTP/2 connection for every host that the certificate is good for. What came for a host of
+        another chain is answered 421, on which it opens a new connection (RFC 9110, 15.5.20; istio#9429)."""
+        groups: dict[ServerTLS, list[BoundServer]] = {}
+        for server in servers:
+            tls = server_tls(server, self._secrets, self._gathered.notes)
+            if tls is not None:
+                groups.setdefault(tls, []).append(server)
+        for tls, same in groups.items():
+            name = same[0].route_table
+            others = tuple(server for server in servers if server not in same)
+            self._add_route_table(name, tuple(same), others)
+            names = tuple(served_names(server) for server in same)
+            every = () if () in names else tuple(sorted({name for some in names for name in some}))
+            prefix = next((server.stat_prefix for server in same if server.stat_prefix), name)
+            origins = tuple(server.origin for server in same)
+            yield Chain(name, ChainMatch(every, tls=True), Http(name, prefix, edge=True), tls, origins)
 
-    def _passthrough_chains(self, server: BoundServer, taken: dict[str, Origin]) -> Iterator[Chain]:
-        """Connections passed on by their SNI, unopened."""
-        for service, hosts in self._bound(server):
-            found = l4_routes_for(self._mesh, service, self._client(server), tls_routes, self._memo, self._gathered)
-            for route in found.routes:
-                served = [name for name in route.server_names if any(_within(name, host) for host in hosts)]
-                server_names = self._free(served, route.origin, taken) if served else None
-                if server_names is not None and route.destinations:
-                    name = ",".join(server_names) or "*"
-                    yield _tcp_chain(name, ChainMatch(server_names, tls=True), route, None, server.origin)
-
-    def _tcp_chains(self, servers: tuple[BoundServer, ...]) -> Iterator[Chain]:
-        """One server a port: plain TCP has nothing else to tell connections apart by."""
-        server = servers[0]
-        route = next(self._tcp_routes(server), None)
-        if route is not None:
-            name = f"{server.gateway_name}.{server.server.port.name}"
-            yield _tcp_chain(name, ChainMatch(), route, None, server.origin)
-
-    def _tcp_routes(self, server: BoundServer) -> Iterator[L4Route]:
-        for service, _ in self._bound(server):
-            found = l4_routes_for(self._mesh, service, self._client(server), tcp_routes, self._memo, self._gathered)
-            yield from (route for route in found.routes if route.destinations)
-
-    def _free(self, hosts: list[str], origin: Origin, taken: dict[str, Origin]) -> tuple[str, ...] | None:
-        """The SNI names no other chain of the listener has: Envoy refuses a listener with two equal matches.
-        Empty for every name; None when all are taken."""
-        result = []
-        for host in hosts:
-            first = taken.setdefault(host, origin)
-            if first == origin:
-                result.append(host)
-            else:
-                self._gathered.notes.append(diagnostic("XDS3008", origin.ref, origin.path, host=host, first=first.ref))
-        if not result:
-            return None
-        return () if "*" in result else tuple(sorted(set(result)))
-
-    def _client(self, server: BoundServer) -> Client:
-        return Client(server.gateway_name, server.server.port.number, self._proxy.namespace, self._proxy.labels)
-
-    def _bound(self, server: BoundServer) -> Iterator[tuple[VirtualService, tuple[str, ...]]]:
-        """The VirtualServices bound to a server, and the hosts under which it serves them."""
-        namespace = server.gateway.metadata.namespace
-        for service in self._mesh.routes.bound_to(server.gateway_name, namespace):
-            hosts = [h for host in service.spec.hosts for h in bindable(server.server, server.gateway, service, host)]
-            if hosts:
-                yield service, tuple(dict.fromkeys(hosts))
-
-    def _add_route_table(self, name: str, servers: tuple[BoundServer, ...]) -> None:
+    def _add_route_table(self, name: str, servers: Servers, others: Servers) -> None:
+        """others: those on the same port whose requests belong on other connections."""
         port = servers[0].port
+        elsewhere = _hosts(others) - _hosts(servers)
         parts: dict[str, list[HttpRoutes]] = {}
         redirected: set[str] = set()
         origins: dict[Origin, None] = {server.origin: None for server in servers}
         for server in servers:
-            redirects = server.server.tls is not None and server.server.tls.https_redirect
+            redirects = server.redirects
             if redirects:
-                served = [server_host(text, "")[1] for text in server.server.hosts]
-                redirected |= set(served)
+                served = _hosts((server,))
+                redirected |= served
                 parts |= {host: parts.get(host, []) for host in served}
-            for service, hosts in self._bound(server):
-                routes = routes_for(self._mesh, service, self._client(server), self._memo, self._gathered)
+            for service, hosts in self._bindings.of(server):
+                client = self._bindings.client(server)
+                routes = routes_for(self._mesh, service, client, self._memo, self._gathered)
                 origins[Origin(service.ref)] = None
                 for host in hosts:
-                    parts.setdefault(host, []).append(routes)
-                    redirected |= {host} if redirects else set()
-        virtual_hosts = tuple(
+                    if most_specific(host, _hosts(servers) | elsewhere) not in elsewhere:
+                        parts.setdefault(host, []).append(routes)
+                        redirected |= {host} if redirects else set()
+        virtual_hosts = [
             self._memo(
                 _virtual_host, host, port, merge(dict.fromkeys(same), self._memo, self._gathered), host in redirected
             )
             for host, same in sorted(parts.items())
-        )
-        self.route_tables.append(self._memo(_route_table, name, port, virtual_hosts, tuple(origins)))
+        ]
+        if elsewhere:
+            virtual_hosts.append(
+                self._memo(_misdirected, port, tuple(sorted(elsewhere - parts.keys())), tuple(origins))
+            )
+        self.route_tables.append(self._memo(_route_table, name, port, tuple(virtual_hosts), tuple(origins)))
 
 
-def _within(host: str, allowed: str) -> bool:
-    return allowed in (host, "*") or (allowed.startswith("*.") and host.endswith(allowed[1:]))
-
-
-def _tcp_chain(name: str, match: ChainMatch, route: L4Route, tls: ServerTLS | None, server: Origin) -> Chain:
-    return Chain(name, match, Tcp(route.destinations, name), tls, (server, route.origin))
+def _hosts(servers: Servers) -> set[str]:
+    return {server_host(text, "")[1] for server in servers for text in server.server.hosts}
 
 
 def _listener(
@@ -195,6 +159,11 @@ def _listener(
 
 def _virtual_host(host: str, port: int, routes: tuple[Route, ...], require_tls: bool) -> VirtualHost:
     return VirtualHost(virtual_host_name(host, port), (host,), routes, require_tls)
+
+
+def _misdirected(port: int, hosts: tuple[str, ...], origins: tuple[Origin, ...]) -> VirtualHost:
+    answer = Respond(421, b"this host is served on another connection\n")
+    return VirtualHost(f"misdirected:{port}", hosts, (Route("misdirected", Match(), answer, origins[0]),))
 
 
 def _route_table(name: str, port: int, hosts: tuple[VirtualHost, ...], origins: tuple[Origin, ...]) -> RouteTable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from xds_server.kube.istio.gateway import Gateway, Server
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.mesh import names
@@ -18,6 +20,12 @@ def _covers(wildcard: str, host: str) -> bool:
     if not wildcard.startswith("*"):
         return False
     return host.endswith(wildcard[1:]) and host not in (wildcard[1:], wildcard[2:])
+
+
+def most_specific(host: str, patterns: Iterable[str]) -> str | None:
+    """The pattern that names the host, or else the longest wildcard that stands for it."""
+    fitting = [pattern for pattern in patterns if pattern == host or _covers(pattern, host)]
+    return max(fitting, key=lambda pattern: (not pattern.startswith("*"), len(pattern)), default=None)
 
 
 def server_host(text: str, gateway_namespace: str) -> tuple[str, str]:
