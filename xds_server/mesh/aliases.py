@@ -12,6 +12,9 @@ import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
+from xds_server.kube.istio.destination_rule import DestinationRule
+from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.kube.snapshot import Table
 from xds_server.mesh import names
 from xds_server.mesh.local_addresses import reason_to_refuse
 from xds_server.mesh.model import Service
@@ -88,3 +91,24 @@ def port_notes(name: ExternalName, target: Service) -> list[Diagnostic]:
         for index, port in enumerate(name.service.spec.ports)
         if port.protocol == "TCP" and port.port not in ports
     ]
+
+
+def overruled(
+    targets: tuple[tuple[str, str], ...], services: Table[VirtualService], rules: Table[DestinationRule]
+) -> tuple[Diagnostic, ...]:
+    """What is written for an alias and not for the service that it leads to, whose routes and policies count.
+    targets: alias -> host."""
+    hosts, notes = dict(targets), []
+    for service in services.values():
+        if service.spec.gateways and names.MESH_GATEWAY not in service.spec.gateways:
+            continue
+        for index, text in enumerate(service.spec.hosts):
+            host = names.full_host(text, service.metadata.namespace)
+            if host in hosts:
+                path = ("spec", "hosts", index)
+                notes.append(diagnostic("XDS4037", service.ref, path, host=host, target=hosts[host]))
+    for rule in rules.values():
+        host = names.full_host(rule.spec.host, rule.metadata.namespace)
+        if host in hosts:
+            notes.append(diagnostic("XDS4037", rule.ref, ("spec", "host"), host=host, target=hosts[host]))
+    return tuple(notes)

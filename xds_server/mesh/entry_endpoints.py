@@ -94,21 +94,20 @@ def _usable(entry: ServiceEntry, index: int, endpoint: WorkloadEntrySpec, notes:
 def _picked(entry: ServiceEntry, workload: Workload, notes: list[Diagnostic]) -> bool:
     if not workload.address or not workload.healthy:
         return False
-    wanted = _wanted(entry.spec.resolution, workload.address)
+    wanted = _wanted(entry.spec.resolution, workload.address, f" of {entry.ref}")
     if wanted:
-        wanted += f" of {entry.ref}"
         ref = workload.origin.ref
         notes.append(diagnostic("XDS2030", ref, ("spec", "address"), address=workload.address, wanted=wanted))
     return not wanted
 
 
-def _wanted(resolution: str, address: str) -> str:
+def _wanted(resolution: str, address: str, whose: str = "") -> str:
     """What should stand there instead: Envoy refuses names in what it does not resolve, and sockets in what it does.
     Empty when the address can be used."""
     if resolution in DNS:
-        return f"a name or an IP address, as resolution {resolution} needs" if address.startswith(SOCKET) else ""
+        return f"a name or an IP address, as resolution {resolution}{whose} needs" if address.startswith(SOCKET) else ""
     usable = is_ip(address) or address.startswith(SOCKET)
-    return "" if usable else f"an IP address or a unix socket, as resolution {resolution} needs"
+    return "" if usable else f"an IP address or a unix socket, as resolution {resolution}{whose} needs"
 
 
 def _endpoint(endpoint: WorkloadEntrySpec, port: ServiceEntryPort) -> Endpoint:

@@ -11,14 +11,16 @@ from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
 from xds_server.kube.discovery import EndpointSlice
+from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.service_entry import ServiceEntry
+from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.istio.workload_entry import WorkloadEntry
 from xds_server.kube.istio.workload_group import WorkloadGroup
 from xds_server.kube.meta import Object
 from xds_server.kube.pod import Pod
 from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo
-from xds_server.mesh.aliases import ExternalName, external_names, port_notes
+from xds_server.mesh.aliases import ExternalName, external_names, overruled, port_notes
 from xds_server.mesh.endpoints import NO_ENDPOINTS, ServiceEndpoints, node_locality
 from xds_server.mesh.entry_endpoints import from_entry, from_external_name
 from xds_server.mesh.headless import named_endpoints
@@ -100,6 +102,9 @@ class _Gathering:
         ranked = {host: tuple(sorted(same, key=_rank)) for host, same in sorted(self._by_host.items())}
         self._note_clashes(ranked)
         finished, by_alias = self._finished(ranked, aliases)
+        targets = tuple((host, target.host) for host, (_, target) in by_alias.items())
+        rules = self._snapshot.of(DestinationRule)
+        self._notes += self._memo(overruled, targets, self._snapshot.of(VirtualService), rules)
         return Registry(
             {host: tuple(finished[service] for service in same) for host, same in ranked.items()},
             {finished[service]: found for service, found in self._endpoints.items()},
@@ -201,8 +206,8 @@ class _Gathering:
                 if owner is service:
                     free.append(ip)
                 else:
-                    note = diagnostic("XDS3031", kube.ref, ("spec",), address=ip, first=owner.origin.ref)
-                    self._notes.append(note)
+                    path = ("spec", "externalIPs") if ip in kube.spec.external_ips else ("status", "loadBalancer")
+                    self._notes.append(diagnostic("XDS3031", kube.ref, path, address=ip, first=owner.origin.ref))
             if free:
                 yield service, tuple(free)
 

@@ -24,7 +24,7 @@ from xds_server.mesh.endpoints import (
 )
 from xds_server.mesh.model import Endpoint, Health, Labels, Locality, Whereabouts
 from xds_server.mesh.origin import Origin
-from xds_server.mesh.workload_endpoints import workload_candidates
+from xds_server.mesh.workload_endpoints import with_addresses, workload_candidates
 from xds_server.mesh.workloads import Workload
 
 SKIP_MIRROR = "endpointslice.kubernetes.io/skip-mirror"
@@ -89,6 +89,7 @@ def from_slices(
             made = _endpoint(endpoint, address, known, health)
             for served, targets in numbers.items():
                 by_port[served] += [_candidate(endpoint, made, number) for number in targets]
+    workloads = with_addresses(workloads, notes)
     for port in service.spec.ports:
         by_port[port.port] += workload_candidates(port, workloads)
     origins = (*(Origin(piece.ref) for piece in used), *(workload.origin for workload in workloads))
@@ -152,6 +153,7 @@ def from_endpoints(
     hostnames: dict[str, dict[str, None]] = {}
     notes: list[Diagnostic] = []
     by_port: dict[int, list[Candidate]] = {}
+    workloads = with_addresses(workloads, notes)
     anyway = service.spec.publish_not_ready_addresses
     for port in service.spec.ports:
         found = by_port.setdefault(port.port, [])

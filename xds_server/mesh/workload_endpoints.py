@@ -32,6 +32,7 @@ def from_pods(
     notes: list[Diagnostic] = []
     by_port: dict[int, list[Candidate]] = {}
     order = families(service)
+    workloads = with_addresses(workloads, notes)
     for index, port in enumerate(service.spec.ports):
         found = by_port.setdefault(port.port, [])
         for pod in pods:
@@ -102,14 +103,23 @@ def pod_candidates(
     ]
 
 
+def with_addresses(workloads: tuple[Workload, ...], notes: list[Diagnostic]) -> tuple[Workload, ...]:
+    """Those that can be endpoints of a Kubernetes Service, which takes IP addresses alone."""
+    for each in workloads:
+        if each.address and not is_ip(each.address):
+            wanted = "an IP address, as a Kubernetes Service needs"
+            ref = each.origin.ref
+            notes.append(diagnostic("XDS2030", ref, ("spec", "address"), address=each.address, wanted=wanted))
+    return tuple(each for each in workloads if each.healthy and is_ip(each.address))
+
+
 def workload_candidates(port: core.ServicePort, workloads: tuple[Workload, ...]) -> list[Candidate]:
-    """The endpoints of WorkloadEntries for a port of a Kubernetes Service, which takes IP addresses alone."""
+    """The endpoints of WorkloadEntries for a port of a Kubernetes Service."""
     target = port.target_port
     number = target_port(port, None) or port.port
     return [
         Candidate("", workload_endpoint(each, each.ports.get(port.name) or each.ports.get(str(target)) or number))
         for each in workloads
-        if each.healthy and is_ip(each.address)
     ]
 
 
