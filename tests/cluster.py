@@ -176,7 +176,8 @@ class ApiServer:
         self._process.send_signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        self._process.send_signal(signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGCONT)
 
 
 @contextlib.asynccontextmanager

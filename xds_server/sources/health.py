@@ -51,7 +51,8 @@ class Health:
         source.condition = news
         if news.lost and source.lost_since is None:
             source.lost_since = self._clock()
-            log.warning("source lost; what was read stays in use", source=name, problems=news.lost)
+            words = "source lost; what was read stays in use" if source.is_synced else "source cannot be read yet"
+            log.warning(words, source=name, problems=news.lost)
         elif not news.lost and source.lost_since is not None:
             log.info("source is back", source=name, seconds=round(self._clock() - source.lost_since, 3))
             source.lost_since = None
@@ -67,7 +68,7 @@ class Health:
 
     def _status(self, name: str, source: _Source) -> SourceStatus:
         condition = source.condition
-        age = 0.0 if source.lost_since is None else self._clock() - source.lost_since
+        age = 0.0 if source.lost_since is None or not source.is_synced else self._clock() - source.lost_since
         waiting = () if source.is_synced else condition.waiting
         return SourceStatus(name, source.is_synced, age, (*waiting, *condition.lost, *condition.left_out))
 

@@ -82,7 +82,8 @@ async def read(access: Access, scope: Scope, seconds: float) -> Batch:
         if watching.done():
             watching.result()
         if not done.done():
-            raise Incomplete("; ".join(conditions[-1].waiting) or "the API server does not answer")
+            last = conditions[-1]
+            raise Incomplete(f"not everything could be read in {seconds:g} s: {'; '.join((*last.lost, *last.waiting))}")
         return done.result()
     finally:
         watching.cancel()
@@ -166,8 +167,8 @@ class _Cluster:
 
     def _condition_now(self) -> Condition:
         follows = self._follows.values()
-        waiting = [f"{one.resource}: {one.machine.trouble or 'not read yet'}" for one in follows if not one.is_settled]
-        lost = [f"{one.resource}: {one.machine.trouble}" for one in follows if one.is_settled and one.is_lost]
+        waiting = [str(one.resource) for one in follows if not one.is_settled and not one.is_lost]
+        lost = [f"{one.resource}: {one.machine.trouble}" for one in follows if one.is_lost]
         left_out = [f"{one.resource}: {one.machine.trouble}" for one in follows if one.is_left_out]
         silence = [f"cluster {self._api.name}: {self._silence}"] if self._silence else []
         return Condition(_first(waiting), _first(silence + lost), _first(left_out))
