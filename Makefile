@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format types golden docs bench clean
+.PHONY: help setup demo test compose-test check lint format types golden docs bench clean
 
 help: ## List the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(INSTALLED) ## Create .venv and install the project with its development tools
 
@@ -24,6 +24,9 @@ demo: setup ## Watch requests go through a real Envoy, and follow your edits
 
 test: setup ## Run the whole test suite
 	$(BIN)/python -m pytest -n auto
+
+compose-test: setup ## Drive docker-compose.yml as a user would; needs a Docker engine
+	$(BIN)/python -m pytest tests/compose --compose -n 0 -rs
 
 check: lint types ## Everything but the tests: style, types, layers, spelling
 	$(BIN)/lint-imports

@@ -94,8 +94,8 @@ def test_commands_and_their_options_exist(page: Path) -> None:
 
 @each_page
 def test_make_targets_exist(page: Path) -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
-    assert set(re.findall(r"(?:^|`)make ([a-z]+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(encoding="utf-8"), flags=re.MULTILINE)) <= targets
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -111,14 +111,15 @@ def test_every_command_explains_itself(name: str) -> None:
     assert undocumented == []
 
 
-def test_the_bootstraps_are_what_their_readme_says() -> None:
-    folder = ROOT / "examples" / "envoy"
-    lines = (folder / "README.md").read_text(encoding="utf-8").splitlines()
-    commands = [shlex.split(line) for line in lines if line.startswith("xds-server bootstrap")]
-    assert len(commands) == 2
+@pytest.mark.parametrize(("page", "files"), [("examples/envoy/README.md", 6), ("docs/docker-compose.md", 4)])
+def test_the_bootstraps_are_what_their_page_says(page: str, files: int) -> None:
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [shlex.split(line) for line in text.splitlines() if line.startswith("xds-server bootstrap")]
+    assert len(commands) == files
     for _, *arguments, _, file in commands:
         printed = CliRunner().invoke(cli, arguments, catch_exceptions=False).stdout
-        assert printed == (folder / file).read_text(encoding="utf-8"), file
+        assert printed == (ROOT / folder / file).read_text(encoding="utf-8"), file
 
 
 SELF_EXPLAINING = {"output", "role"}

@@ -75,6 +75,10 @@ def grpc_backend(backend: Backend, ref: BackendRef) -> tuple[Backend, tuple[Diag
         kind = Algorithm.RING_HASH if hashed else Algorithm.ROUND_ROBIN
         balancing = LoadBalancing(kind, policy.load_balancing.hash_key if hashed else None)
         policy = msgspec.structs.replace(policy, load_balancing=balancing)
+    if policy.load_balancing.algorithm is Algorithm.LEAST_REQUEST:
+        # gRPC's C++ and Python refuse it (gRFC A48 made it an option), and as the default nobody may have asked for it.
+        balancing = msgspec.structs.replace(policy.load_balancing, algorithm=Algorithm.ROUND_ROBIN)
+        policy = msgspec.structs.replace(policy, load_balancing=balancing)
     if policy.tls is not None:
         notes.append(diagnostic("XDS4014", origin.ref, origin.path, field="tls"))
         policy = msgspec.structs.replace(policy, tls=None)

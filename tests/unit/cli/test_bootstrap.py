@@ -71,11 +71,78 @@ def test_the_xds_server_is_reached_over_http2_with_keepalive() -> None:
     assert keepalive == {"interval": "30s", "timeout": "10s"}
 
 
+TLS = ("--tls-ca", "/certs/ca.pem", "--tls-cert", "/certs/cert.pem", "--tls-key", "/certs/key.pem")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sni", "name"),
+    [
+        pytest.param(
+            ["--xds-host", "xds.example"],
+            "xds.example",
+            {"san_type": "DNS", "matcher": {"exact": "xds.example"}},
+            id="the host by default",
+        ),
+        pytest.param(
+            ["--xds-host", "10.0.0.1"],
+            None,
+            {"san_type": "IP_ADDRESS", "matcher": {"exact": "10.0.0.1"}},
+            id="an address, which has no SNI",
+        ),
+        pytest.param(
+            ["--xds-host", "10.0.0.1", "--tls-server-name", "xds.example"],
+            "xds.example",
+            {"san_type": "DNS", "matcher": {"exact": "xds.example"}},
+            id="another name",
+        ),
+    ],
+)
+def test_with_tls_the_server_must_have_the_name(arguments: list[str], sni: str | None, name: dict[str, Any]) -> None:
+    [cluster] = printed(*TLS, *arguments)["static_resources"]["clusters"]
+    settings = cluster["transport_socket"]["typed_config"]
+    assert settings.get("sni") == sni
+    context = settings["common_tls_context"]
+    assert context["validation_context"]["match_typed_subject_alt_names"] == [name]
+    assert context["validation_context"]["trusted_ca"] == {"filename": "/certs/ca.pem"}
+    assert context["alpn_protocols"] == ["h2"]
+    assert context["tls_certificates"] == [
+        {"certificate_chain": {"filename": "/certs/cert.pem"}, "private_key": {"filename": "/certs/key.pem"}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "credentials"),
+    [
+        pytest.param([], {"type": "insecure"}, id="plain text"),
+        pytest.param(
+            TLS,
+            {
+                "type": "tls",
+                "config": {
+                    "ca_certificate_file": "/certs/ca.pem",
+                    "certificate_file": "/certs/cert.pem",
+                    "private_key_file": "/certs/key.pem",
+                },
+            },
+            id="TLS",
+        ),
+    ],
+)
+def test_a_grpc_client_gets_a_file_of_its_own_kind(arguments: list[str], credentials: dict[str, Any]) -> None:
+    value = printed("--role", "grpc", "-n", "shop", "--xds-host", "::1", *arguments)
+    [server] = value["xds_servers"]
+    assert server["server_uri"] == "[::1]:15010"
+    assert server["channel_creds"] == [credentials]
+    assert proxy_of_node(value) == Proxy(kind=ProxyKind.GRPC, namespace="shop")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         pytest.param(["-l", "app"], id="a label without a value"),
         pytest.param(["--http-proxy-port", "80"], id="an HTTP proxy port for a gateway"),
+        pytest.param(["--tls-ca", "ca.pem"], id="an authority without a certificate"),
+        pytest.param(["--tls-server-name", "xds.example"], id="a server name without TLS"),
         pytest.param(["--role", "edge"], id="an unknown role"),
     ],
 )
