@@ -1,0 +1,174 @@
+"""A stock gRPC client without a proxy, `xds:///service.ns.svc.cluster.local:port` (section 9 of the checklist)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from tests.e2e.harness import Lab, eventually
+from xds_server.bootstrap import Channel, Node, grpc_bootstrap
+
+CALLER = Path(__file__).with_name("grpc_caller.py")
+HOST = "echo.default.svc.cluster.local:80"
+
+
+@asynccontextmanager
+async def backend(name: str) -> AsyncIterator[int]:
+    """A gRPC server on a free port that answers with its name."""
+
+    async def say(request: bytes, context: object) -> bytes:
+        return name.encode()
+
+    server = grpc.aio.server()
+    handlers = {"Say": grpc.unary_unary_rpc_method_handler(say)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
+
+
+class Caller:
+    """A running client; `recent` are its last answers."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self.recent: deque[str] = deque(maxlen=200)
+        self.errors: list[str] = []
+        self.reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout
+        while line := (await self.process.stdout.readline()).decode().strip():
+            if line.startswith("error"):
+                self.errors.append(line)
+            else:
+                self.recent.append(line)
+
+    def counts(self) -> Counter[str]:
+        return Counter(self.recent)
+
+    def only(self, *names: str) -> bool:
+        return len(self.recent) == 200 and set(self.recent) == set(names)
+
+
+@asynccontextmanager
+async def caller(lab: Lab, *headers: str) -> AsyncIterator[Caller]:
+    config = grpc_bootstrap(Node("client", role="grpc"), Channel(port=lab.xds_port))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(CALLER),
+        f"xds:///{HOST}",
+        *headers,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(config)},
+    )
+    running = Caller(process)
+    try:
+        yield running
+    finally:
+        process.kill()
+        await process.wait()
+        await running.reading
+
+
+def service(**ports: int) -> str:
+    """The Service `echo`; each version is a slice of one endpoint with a port of its own."""
+    slices = "".join(
+        f"""
+---
+apiVersion: v1
+kind: Pod
+metadata: {{name: echo-{version}, namespace: default, labels: {{app: echo, version: {version}}}}}
+spec: {{containers: [{{name: echo, image: none}}]}}
+status: {{podIP: 127.0.0.1}}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{name: echo-{version}, namespace: default, labels: {{kubernetes.io/service-name: echo}}}}
+addressType: IPv4
+ports: [{{name: grpc, port: {port}}}]
+endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}, targetRef: {{kind: Pod, name: echo-{version}}}}}]
+"""
+        for version, port in ports.items()
+    )
+    return f"""
+apiVersion: v1
+kind: Service
+metadata: {{name: echo, namespace: default}}
+spec: {{selector: {{app: echo}}, ports: [{{name: grpc, port: 80}}]}}
+{slices}
+---
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {{name: echo, namespace: default}}
+spec:
+  host: echo
+  trafficPolicy: {{outlierDetection: {{consecutive5xxErrors: 5, interval: 1s, baseEjectionTime: 1s}}}}
+  subsets: [{{name: v1, labels: {{version: v1}}}}, {{name: v2, labels: {{version: v2}}}}]
+"""
+
+
+def split(v1: int, v2: int) -> str:
+    return f"""
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {{name: echo, namespace: default}}
+spec:
+  hosts: [echo]
+  http:
+  - match: [{{headers: {{x-canary: {{exact: "yes"}}}}}}]
+    route: [{{destination: {{host: echo, subset: v2}}}}]
+  - route:
+    - {{destination: {{host: echo, subset: v1}}, weight: {v1}}}
+    - {{destination: {{host: echo, subset: v2}}, weight: {v2}}}
+"""
+
+
+async def test_a_stock_client_follows_weights_subsets_endpoints_and_matches_without_an_error(lab: Lab) -> None:
+    async with AsyncExitStack() as stack:
+        v1 = await stack.enter_async_context(backend("v1"))
+        v2 = await stack.enter_async_context(backend("v2"))
+        v3 = await stack.enter_async_context(backend("v3"))
+        lab.write("service.yaml", service(v1=v1, v2=v2))
+        await lab.serve()
+        client = await stack.enter_async_context(caller(lab))
+        await eventually(lambda: client.only("v1", "v2"), "both versions answer")
+        lab.write("split.yaml", split(100, 0))
+        await eventually(lambda: client.only("v1"), "all to v1")
+        lab.write("split.yaml", split(50, 50))
+        await eventually(lambda: 60 < client.counts()["v1"] < 140, "about the half to each")
+        lab.write("split.yaml", split(0, 100))
+        await eventually(lambda: client.only("v2"), "all to v2")
+        lab.write("service.yaml", service(v1=v1, v2=v3))
+        await eventually(lambda: client.only("v3"), "v2's endpoint is another")
+        lab.write("split.yaml", split(100, 0))
+        await eventually(lambda: client.only("v1"), "all to v1 again")
+        canary = await stack.enter_async_context(caller(lab, "x-canary=yes"))
+        await eventually(lambda: canary.only("v3"), "the header chooses the subset")
+        assert client.errors == []
+        assert canary.errors == []
+        rows = await lab.admin("/proxies")
+        assert {row["node"] for row in rows} == {"client"}
+
+
+async def test_a_service_that_comes_later_is_found(lab: Lab) -> None:
+    async with AsyncExitStack() as stack:
+        v1 = await stack.enter_async_context(backend("v1"))
+        lab.write("other.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n")
+        await lab.serve()
+        client = await stack.enter_async_context(caller(lab))
+        rows = await eventually(lambda: lab.admin("/proxies"), "the client is connected")
+        assert len(rows) == 1
+        lab.write("service.yaml", service(v1=v1))
+        await eventually(lambda: client.only("v1"))
