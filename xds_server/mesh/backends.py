@@ -9,7 +9,7 @@ from xds_server.mesh import names
 from xds_server.mesh.affinity import with_affinity
 from xds_server.mesh.client_tls import NO_SECRETS, ClientSecrets, client_tls
 from xds_server.mesh.destination_rules import Rules
-from xds_server.mesh.endpoints import ServiceEndpoints, labels_of
+from xds_server.mesh.endpoints import ServiceEndpoints, labels_of, settled
 from xds_server.mesh.model import (
     Algorithm,
     Backend,
@@ -157,7 +157,7 @@ def backend_endpoints(ref: BackendRef, endpoints: ServiceEndpoints, seen: Placem
     found = placed(_with_labels(endpoints, ref.port.number, subset_labels(ref.rules, ref.subset)), seen)
     return BackendEndpoints(
         name=ref.name,
-        endpoints=found.endpoints,
+        endpoints=settled(found.endpoints),
         origins=(ref.service.origin, *endpoints.origins),
         locality_weights=found.weights,
     )

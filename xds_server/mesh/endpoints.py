@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from xds_server.diagnostics import Diagnostic
 from xds_server.kube import core
 from xds_server.kube.pod import Pod
@@ -149,7 +151,7 @@ def _merged(candidates: Iterable[Candidate], order: Sequence[str]) -> tuple[Endp
         found = sorted(by_address.values(), key=lambda endpoint: _rank(endpoint, order))
         if len({family(endpoint.address) for endpoint in found}) == len(found):
             others = tuple(endpoint.address for endpoint in found[1:])
-            result.append(_with_addresses(found[0], others) if others else found[0])
+            result.append(msgspec.structs.replace(found[0], more_addresses=others) if others else found[0])
         else:
             result += found
     return tuple(sorted(result))
@@ -164,15 +166,20 @@ def _rank(endpoint: Endpoint, order: Sequence[str]) -> tuple[int, bool, str]:
     return order.index(name) if name in order else len(order), name != "IPv4", endpoint.address
 
 
-def _with_addresses(endpoint: Endpoint, others: tuple[str, ...]) -> Endpoint:
-    return Endpoint(
-        endpoint.address,
-        endpoint.port,
-        endpoint.labels,
-        endpoint.locality,
-        endpoint.weight,
-        endpoint.health,
-        endpoint.priority,
-        others,
-        endpoint.whereabouts,
-    )
+def settled(endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+    """The endpoints that a proxy is told of. New requests go to those that are draining only when there are no others
+    (KEP-1669).
+
+    Envoy would use them before: when less than half of the endpoints of one priority are healthy it uses all, for it
+    fears to overload the rest. So where they are the majority they are left out; what they have begun, they end.
+    """
+    by_priority: dict[int, list[int]] = {}
+    for endpoint in endpoints:
+        counts = by_priority.setdefault(endpoint.priority, [0, 0])
+        counts[endpoint.health is Health.DRAINING] += 1
+    if not any(draining for _, draining in by_priority.values()):
+        return endpoints
+    if not any(others for others, _ in by_priority.values()):
+        return tuple(msgspec.structs.replace(endpoint, health=Health.HEALTHY) for endpoint in endpoints)
+    crowded = {priority for priority, (others, draining) in by_priority.items() if 0 < others < draining}
+    return tuple(e for e in endpoints if e.priority not in crowded or e.health is not Health.DRAINING)

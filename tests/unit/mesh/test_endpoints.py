@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.objects import SIDECAR, seen, snapshot
 from xds_server.memo import no_memo
+from xds_server.mesh.endpoints import settled
 from xds_server.mesh.model import Algorithm, Endpoint, HashKey, Health, Locality
 from xds_server.mesh.proxy import Interception, Proxy, proxy_of
 from xds_server.mesh.registry import registry
@@ -405,6 +406,29 @@ def test_proxies_of_many_nodes_are_one_group_where_their_node_does_not_matter(te
     proxy = proxy_of("sidecar~10.0.0.1~a.shop~shop.svc.cluster.local", {"NODE_NAME": "a"})
     placed = placed_proxy(registry(snapshot(NODES, text), no_memo), proxy)
     assert (placed.node, placed.locality) == (node, Locality("eu", "z1"))
+
+
+def at(number: int, health: Health, priority: int = 0) -> Endpoint:
+    return Endpoint(f"10.0.0.{number}", 80, health=health, priority=priority)
+
+
+GOOD, GOING = Health.HEALTHY, Health.DRAINING
+GOES: dict[str, tuple[list[Endpoint], list[str]]] = {
+    "nothing": ([at(1, GOOD), at(2, GOOD)], ["1", "2"]),
+    "few of them": ([at(1, GOOD), at(2, GOING)], ["1", "2 draining"]),
+    "most of them": ([at(1, GOOD), at(2, GOING), at(3, GOING)], ["1"]),
+    "all of them": ([at(1, GOING), at(2, GOING)], ["1", "2"]),
+    "most of them nearby": (
+        [at(1, GOOD), at(2, GOING), at(3, GOING), at(4, GOOD, 1), at(5, GOING, 1)],
+        ["1", "4 p1", "5 draining p1"],
+    ),
+    "all of them nearby": ([at(1, GOING), at(2, GOOD, 1)], ["1 draining", "2 p1"]),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), GOES.values(), ids=GOES)
+def test_what_a_proxy_is_told_when_this_goes_away(before: list[Endpoint], after: list[str]) -> None:
+    assert [told(each).removeprefix("10.0.0.").replace(":80", "") for each in settled(tuple(before))] == after
 
 
 STICKY = service("sessionAffinity: ClientIP")
