@@ -111,10 +111,11 @@ def test_every_command_explains_itself(name: str) -> None:
     assert undocumented == []
 
 
-@pytest.mark.parametrize(("page", "files"), [("examples/envoy/README.md", 6), ("docs/docker-compose.md", 4)])
-def test_the_bootstraps_are_what_their_page_says(page: str, files: int) -> None:
-    path = ROOT / page
-    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+@pytest.mark.parametrize(
+    ("page", "folder", "files"), [("examples/envoy/README.md", "examples/envoy", 6), ("docs/docker-compose.md", ".", 4)]
+)
+def test_the_bootstraps_are_what_their_page_says(page: str, folder: str, files: int) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ")
     commands = [shlex.split(line) for line in text.splitlines() if line.startswith("xds-server bootstrap")]
     assert len(commands) == files
     for _, *arguments, _, file in commands:

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "deploy" / "compose" / "config"
 PORTS = ("HTTP_PORT", "HTTPS_PORT", "REDIS_PORT", "XDS_PORT", "PROMETHEUS_PORT")
 START_SECONDS = 900  # of the first build
-GET = "import sys, urllib.request as r; sys.stdout.write(r.urlopen('http://127.0.0.1:15014' + sys.argv[1]).read().decode())"
+GET = "import sys, urllib.request as r; print(r.urlopen('http://127.0.0.1:15014' + sys.argv[1]).read().decode())"
 
 
 class Failed(AssertionError):
