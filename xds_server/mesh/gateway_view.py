@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from msgspec.structs import replace
+
 from xds_server.diagnostics import diagnostic
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_chains import Bindings, PassingChains, served_names
@@ -98,19 +100,38 @@ class GatewayView:
         A browser uses an HTTP/2 connection for every host that the certificate is good for. What came for a host of
         another chain is answered 421, on which it opens a new connection (RFC 9110, 15.5.20; istio#9429)."""
         groups: dict[ServerTLS, list[BoundServer]] = {}
+        taken: dict[str, tuple[BoundServer, ServerTLS]] = {}
         for server in servers:
             tls = server_tls(server, self._secrets, self._gathered.notes)
-            if tls is not None:
-                groups.setdefault(tls, []).append(server)
+            free = self._free(server, tls, taken) if tls is not None else None
+            if tls is not None and free is not None:
+                groups.setdefault(tls, []).append(free)
         for tls, same in groups.items():
             name = same[0].route_table
-            others = tuple(server for server in servers if server not in same)
+            others = tuple(server for group in groups.values() if group is not same for server in group)
             self._add_route_table(name, tuple(same), others)
             names = tuple(served_names(server) for server in same)
             every = () if () in names else tuple(sorted({name for some in names for name in some}))
             prefix = next((server.stat_prefix for server in same if server.stat_prefix), name)
             origins = tuple(server.origin for server in same)
             yield Chain(name, ChainMatch(every, tls=True), Http(name, prefix, edge=True), tls, origins)
+
+    def _free(
+        self, server: BoundServer, tls: ServerTLS, taken: dict[str, tuple[BoundServer, ServerTLS]]
+    ) -> BoundServer | None:
+        """The server without the hosts that another chain has; None when none is left."""
+        kept = []
+        for index, text in enumerate(server.server.hosts):
+            host = server_host(text, "")[1]
+            first, same = taken.setdefault(host, (server, tls))
+            if same == tls:
+                kept.append(text)
+            else:
+                path = (*server.path, "hosts", index)
+                note = diagnostic("XDS3008", server.gateway.ref, path, host=host, first=first.origin)
+                self._gathered.notes.append(note)
+        hosts = tuple(kept)
+        return replace(server, server=replace(server.server, hosts=hosts)) if hosts else None
 
     def _add_route_table(self, name: str, servers: Servers, others: Servers) -> None:
         """others: those on the same port whose requests belong on other connections."""
@@ -139,10 +160,8 @@ class GatewayView:
             )
             for host, same in sorted(parts.items())
         ]
-        if elsewhere:
-            virtual_hosts.append(
-                self._memo(_misdirected, port, tuple(sorted(elsewhere - parts.keys())), tuple(origins))
-            )
+        if misdirected := tuple(sorted(elsewhere - parts.keys())):
+            virtual_hosts.append(self._memo(_misdirected, port, misdirected, tuple(origins)))
         self.route_tables.append(self._memo(_route_table, name, port, tuple(virtual_hosts), tuple(origins)))
 
 

@@ -104,7 +104,7 @@ def merged(parts: tuple[HttpRoutes, ...]) -> Merged:
         if first is None:
             taken.add(route)
             routes.append(route)
-        else:
+        elif first.origin != route.origin:  # one VirtualService may come by two Gateways
             notes.append(diagnostic("XDS3003", route.origin.ref, route.origin.path, first=first.origin))
     return Merged(tuple(routes), tuple(notes))
 
