@@ -122,7 +122,9 @@ CATALOGUE: dict[str, Code] = {
     "XDS3012": Code(
         _W, "{first} says that port {port} of the workload speaks another protocol", "the oldest Service counts"
     ),
-    "XDS3013": Code(_E, "{where} is already where {first} is reached", "it cannot be reached there from such a sidecar"),
+    "XDS3013": Code(
+        _E, "{where} is already where {first} is reached", "this cannot be reached there from such a sidecar"
+    ),
     "XDS3014": Code(
         _W, "connections for {what} that come to {where} already go where {first} says", "it does not get them"
     ),

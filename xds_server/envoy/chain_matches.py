@@ -12,8 +12,8 @@ from typing import Any
 
 from xds_server.mesh.model import ChainMatch
 
-_HTTP = ("http/1.1", "h2c")
-"""What the HTTP inspector finds. HTTP/1.0 is left out: it passes as TCP, since the HTTP filter refuses it."""
+_HTTP = ("http/1.0", "http/1.1", "h2c")
+"""What the HTTP inspector finds."""
 
 
 def is_tls(match: ChainMatch) -> bool:

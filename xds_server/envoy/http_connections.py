@@ -21,6 +21,13 @@ _EDGE: Mapping[str, Any] = {
 }
 """For clients that are not trusted."""
 
+_INSIDE: Mapping[str, Any] = {
+    "use_remote_address": {"value": False},
+    # Istio answers 426 to HTTP/1.0, which old clients, ab and nginx before 1.29.7 speak.
+    "http_protocol_options": {"accept_http_10": True},
+}
+"""For clients within the mesh."""
+
 
 def http_connections(value: Http) -> Any:
     return http_connection_manager_pb2.HttpConnectionManager(
@@ -32,7 +39,7 @@ def http_connections(value: Http) -> Any:
         # Off, as in Istio: watches, server-sent events and gRPC streams may be quiet for longer than any limit.
         stream_idle_timeout={"seconds": 0},
         upgrade_configs=[{"upgrade_type": "websocket"}],
-        **(_EDGE if value.edge else {"use_remote_address": {"value": False}}),
+        **(_EDGE if value.edge else _INSIDE),
     )
 
 

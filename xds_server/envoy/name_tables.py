@@ -18,7 +18,7 @@ def name_table(value: NameTable) -> Resource:
         server_config={
             "inline_dns_table": {
                 "virtual_domains": [
-                    {"name": name, "endpoint": {"address_list": {"address": addresses}}}
+                    {"name": name, "endpoint": {"address_list": {"address": _of_both_kinds(addresses)}}}
                     for name, addresses in value.hosts
                 ]
             }
@@ -38,3 +38,12 @@ def name_table(value: NameTable) -> Resource:
         listener_filters=[{"name": "envoy.filters.udp.dns_filter", "typed_config": packed(dns)}],
     )
     return sealed(LISTENER, value.name, message, value.origins)
+
+
+def _of_both_kinds(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """To a question for the kind of address that a name has none of, Envoy answers that there is no such name, which
+    musl, and so every Alpine image, takes for the whole truth (https://github.com/envoyproxy/envoy/issues/42590).
+    IPv4 addresses have an IPv6 form that leads to the same place."""
+    if any(":" in address for address in addresses):
+        return addresses
+    return (*addresses, *(f"::ffff:{address}" for address in addresses))

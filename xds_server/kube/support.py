@@ -52,6 +52,9 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
     ("networking.istio.io", "Gateway"): {
         "spec.servers[].defaultEndpoint": Unsupported("Istio ignores it as well; it is for the ingress of a Sidecar"),
         "spec.servers[].port.targetPort": Unsupported("the port is opened as it is"),
+        "spec.servers[].tls.tlsCertificates[].caCertificates": Unsupported(
+            "write it into caCertificates of the server"
+        ),
         "spec.servers[].tls.insecureSkipVerify": Unsupported(
             "use SIMPLE, which asks for no certificate", harmless=frozenset({False})
         ),
@@ -79,6 +82,7 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
     },
     ("networking.istio.io", "WorkloadGroup"): {
         "spec.metadata.annotations": Unsupported("only the labels of a group are passed on to its WorkloadEntries"),
+        "spec.template.address": Unsupported("each WorkloadEntry has an address of its own"),
         "spec.template.network": _NETWORK,
         "spec.template.serviceAccount": _IDENTITY,
         "spec.probe": Unsupported(

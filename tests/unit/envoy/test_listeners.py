@@ -26,7 +26,7 @@ from xds_server.mesh.model import (
 TLS = ServerTLS(("mine",))
 TLS_INSPECTOR = {"name": "envoy.filters.listener.tls_inspector"}
 HTTP_INSPECTOR = {"name": "envoy.filters.listener.http_inspector"}
-DETECTED = {"applicationProtocols": ["http/1.1", "h2c"]}
+DETECTED = {"applicationProtocols": ["http/1.0", "http/1.1", "h2c"]}
 
 
 def listening(*chains: Chain, default: Chain | None = None, address: str = "0.0.0.0") -> Listener:
@@ -145,6 +145,7 @@ TRAFFIC: dict[str, tuple[Http | Tcp, dict[str, Any]]] = {
             "streamIdleTimeout": "0s",
             "upgradeConfigs": [{"upgradeType": "websocket"}],
             "useRemoteAddress": False,
+            "httpProtocolOptions": {"acceptHttp10": True},
             "forwardClientCertDetails": None,
             "requestHeadersTimeout": None,
         },
@@ -153,6 +154,7 @@ TRAFFIC: dict[str, tuple[Http | Tcp, dict[str, Any]]] = {
         HTTP,
         {
             "useRemoteAddress": True,
+            "httpProtocolOptions": None,
             "forwardClientCertDetails": "SANITIZE_SET",
             "setCurrentClientCertDetails": {"subject": True, "cert": True, "dns": True, "uri": True},
             "requestHeadersTimeout": "60s",
