@@ -24,6 +24,7 @@ from xds_server.xds.group import Group, words
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import TypeStatus, Verdict
 from xds_server.xds.shared import Shared
+from xds_server.xds.tally import Tally
 
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]
 
@@ -65,6 +66,7 @@ class LiveGroup:
         self.state = Group()
         self.members: dict[Member, None] = {}
         self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.offered = 0.0  # when the newest change was offered, on the loop's clock
         self.ready = asyncio.Event()
 
 
@@ -75,6 +77,7 @@ class Fleet:
     def __init__(self, changes: Latest[Snapshot], translate: Translate = translation.translate) -> None:
         self.shared = Shared()
         self.synced = asyncio.Event()
+        self.tally = Tally()
         self._changes = changes
         self._translate = translate
         self._memo = Generations()
@@ -129,7 +132,10 @@ class Fleet:
 
     def judge(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
         """Takes what a proxy said of a response."""
-        if verdict.meaning is Meaning.NACK:
+        if verdict.meaning is Meaning.ACK:
+            self.tally.answered(verdict.type_url, verdict.waited)
+        else:
+            self.tally.nacks[verdict.type_url] += 1
             self._report(group, member, verdict)
         if group.state.judge(member.node, verdict):
             self._wake(group)
@@ -163,12 +169,15 @@ class Fleet:
     async def _offer(self, group: LiveGroup, snapshot: Snapshot) -> None:
         # In a thread, so that pushes and answers go on; the input is immutable and only one thread translates.
         loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             result = await loop.run_in_executor(self._thread, self._translate, snapshot, group.proxy, self._memo)
         except Exception:
             log.exception("translation failed; the proxies keep what they have", group=repr(group.proxy))
             return
         group.diagnostics = result.diagnostics
+        group.offered = loop.time()
+        self.tally.translation.observe(group.offered - began)
         changed = group.state.offer(result.resources, self._intern)
         group.ready.set()
         if changed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
 import grpc
 import msgspec
 import structlog
+from envoy.service.status.v3.csds_pb2 import ClientStatusRequest, ClientStatusResponse
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -17,14 +18,19 @@ from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 from xds_server.fleet import Fleet
 from xds_server.mesh.proxy import Proxy
 from xds_server.version import __version__
+from xds_server.xds import status
 from xds_server.xds.delta import DELTA
 from xds_server.xds.identity import IdentityError, admit
+from xds_server.xds.limits import Allowance
 from xds_server.xds.request import ProtocolError
 from xds_server.xds.sotw import SOTW
-from xds_server.xds.stream import Stream
+from xds_server.xds.stream import Stream, TooManyRequests
 from xds_server.xds.variant import Variant
 
 log = structlog.get_logger()
+
+BURST = 5.0
+LOOPBACK = ("ipv4:127.", "ipv6:[::1]", "ipv6:%5B::1%5D", "unix:")
 
 SERVICES = {
     "envoy.service.discovery.v3.AggregatedDiscoveryService": ("AggregatedResources", ""),
@@ -41,6 +47,9 @@ There is no `Fetch...`: it would be a second door to guard."""
 class Options(msgspec.Struct, frozen=True):
     """host, port: where to listen; port 0 picks a free one. identifier: `control_plane.identifier`.
     max_streams: streams at the same time; more are answered RESOURCE_EXHAUSTED.
+    streams_per_second: new streams, on average; requests_per_second: requests on one stream, on average. Faster ones
+    are answered RESOURCE_EXHAUSTED; a burst of five seconds' worth is allowed. 0 for no limit.
+    introspection: CSDS, for clients on this machine only: it tells what every proxy has.
     max_request_bytes: a reconnecting Envoy lists all that it has, 21 MB were seen (envoy#36169).
     max_age: seconds after which a connection is asked to reconnect, +-10 %; 0 for never.
     credentials: TLS; None is plaintext. trust_domain: that of the clients' certificates, each of which is good for the
@@ -51,6 +60,9 @@ class Options(msgspec.Struct, frozen=True):
     port: int = 15010
     identifier: str = f"xds-server/{__version__}"
     max_streams: int = 20_000
+    streams_per_second: float = 2_000.0
+    requests_per_second: float = 10_000.0
+    introspection: bool = True
     max_request_bytes: int = 128 * 2**20
     max_age: float = 0.0
     credentials: grpc.ServerCredentials | None = None
@@ -68,6 +80,8 @@ class XdsServer:
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._ready: asyncio.Task[None] | None = None
+        rate = self._options.streams_per_second
+        self._new_streams = Allowance(rate, rate * BURST)
 
     async def start(self) -> int:
         """Listens. Returns the bound port. Raises OSError when the address cannot be had."""
@@ -80,7 +94,9 @@ class XdsServer:
             }
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        if options.introspection:
+            server.add_generic_rpc_handlers((self._status_handler(),))
+        names = (*SERVICES, *([status.SERVICE] * options.introspection), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
         await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
         address = f"{options.host}:{options.port}"
@@ -117,14 +133,24 @@ class XdsServer:
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
     async def _serve(self, variant: Variant, only: str, _: Any, context: Any) -> None:
-        if self._draining or len(self._streams) >= self._options.max_streams:
-            reason = "the server is going away" if self._draining else "too many streams"
-            code = grpc.StatusCode.UNAVAILABLE if self._draining else grpc.StatusCode.RESOURCE_EXHAUSTED
-            await context.abort(code, reason)
-        stream = Stream(self._fleet, variant, only, self._options.identifier, _Call(context), self._admission(context))
+        refusal = self._refusal()
+        if refusal:
+            self._fleet.tally.refused_streams[refusal[0].name] += 1
+            await context.abort(*refusal)
+        stream = Stream(
+            self._fleet,
+            variant,
+            only,
+            self._options.identifier,
+            _Call(context),
+            self._admission(context),
+            Allowance(self._options.requests_per_second, self._options.requests_per_second * BURST),
+        )
         self._streams[stream] = None
         try:
             await stream.run()
+        except TooManyRequests:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests on this stream")
         except ProtocolError as error:
             log.warning("a client broke the protocol", peer=context.peer(), error=str(error))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
@@ -133,6 +159,42 @@ class XdsServer:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         finally:
             del self._streams[stream]
+
+    def _refusal(self) -> tuple[grpc.StatusCode, str] | None:
+        """Why a new stream cannot be taken now."""
+        if self._draining:
+            return grpc.StatusCode.UNAVAILABLE, "the server is going away"
+        if len(self._streams) >= self._options.max_streams:
+            return grpc.StatusCode.RESOURCE_EXHAUSTED, "too many streams"
+        if not self._new_streams.take(asyncio.get_running_loop().time()):
+            return grpc.StatusCode.RESOURCE_EXHAUSTED, "too many new streams; try again later"
+        return None
+
+    def _status_handler(self) -> grpc.GenericRpcHandler:
+        """The methods of CSDS."""
+        types = {
+            "request_deserializer": ClientStatusRequest.FromString,
+            "response_serializer": ClientStatusResponse.SerializeToString,
+        }
+        return grpc.method_handlers_generic_handler(
+            status.SERVICE,
+            {
+                "FetchClientStatus": grpc.unary_unary_rpc_method_handler(self._fetch_status, **types),
+                "StreamClientStatus": grpc.stream_stream_rpc_method_handler(self._stream_status, **types),
+            },
+        )
+
+    async def _fetch_status(self, request: ClientStatusRequest, context: Any) -> ClientStatusResponse:
+        if not context.peer().startswith(LOOPBACK):
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, "only clients on the server's machine are told")
+        try:
+            return status.client_status(request, ((stream.node, stream.resources()) for stream in self._streams))
+        except status.UnsupportedMatch as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+    async def _stream_status(self, requests: Any, context: Any) -> AsyncIterator[ClientStatusResponse]:
+        async for request in requests:
+            yield await self._fetch_status(request, context)
 
     def _admission(self, context: Any) -> Callable[[Proxy], None]:
         trust_domain = self._options.trust_domain

@@ -8,7 +8,7 @@ asks again; there is never a queue.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +19,7 @@ from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
 from xds_server.xds.substitute import Accepted, stripped, stuck, substitute
 from xds_server.xds.table import (
+    ABSENT,
     EMPTY_TABLE,
     NOTHING,
     Change,
@@ -32,6 +33,7 @@ from xds_server.xds.table import (
     merged,
     union,
     version_info,
+    version_of,
     wanted,
     without,
 )
@@ -102,6 +104,16 @@ class TypeStatus(msgspec.Struct, frozen=True):
     error: str = ""
     since: float = 0.0
     refused: tuple[str, ...] = ()
+
+
+class ResourceStatus(NamedTuple):
+    """A resource that a client asked for. version: what the client has accepted, "" if nothing.
+    error: the client's words when it refused a response of the type."""
+
+    resource: Resource
+    state: State
+    version: str = ""
+    error: str = ""
 
 
 class Session:
@@ -176,6 +188,30 @@ class Session:
     def status(self) -> tuple[TypeStatus, ...]:
         """What every served type is doing, in the order of sending."""
         return tuple(self._status(type_url) for type_url in SENDING)
+
+    def resources(self) -> Iterator[ResourceStatus]:
+        """Every resource that the client should have in the end, also those withheld from it."""
+        withheld = self._withheld()
+        for type_url in SENDING:
+            watch = self._watches.get(type_url)
+            if watch is None or not watch.wants:
+                continue
+            for resource in wanted(self._published.tables.by_type[type_url], watch.wants).rows.values():
+                if resource is not None:
+                    yield self._resource_status(watch, resource, resource in withheld)
+
+    def _resource_status(self, watch: Watch, resource: Resource, withheld: bool) -> ResourceStatus:
+        has = version_of(watch.accepted.rows.get(resource.name, ABSENT))
+        if withheld:
+            return ResourceStatus(resource, State.ERROR, has, watch.error)
+        if has == resource.version:
+            return ResourceStatus(resource, State.SYNCED, has)
+        sent = version_of(watch.held.rows.get(resource.name, ABSENT)) == resource.version
+        return ResourceStatus(resource, State.STALE if sent else State.NOT_SENT, has)
+
+    def settled(self) -> bool:
+        """Whether the client has accepted all that is published, as far as it asked for it."""
+        return self._phase == _LAST and not any(watch.in_flight or watch.due for watch in self._watches.values())
 
     def _status(self, type_url: str) -> TypeStatus:
         watch = self._watches.get(type_url)

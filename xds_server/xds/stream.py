@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -11,8 +11,9 @@ import msgspec
 from xds_server.fleet import Fleet, LiveGroup, ProxyStatus
 from xds_server.mesh.proxy import Proxy
 from xds_server.xds import node as nodes
+from xds_server.xds.limits import Allowance
 from xds_server.xds.request import Meaning
-from xds_server.xds.session import Session
+from xds_server.xds.session import ResourceStatus, Session
 from xds_server.xds.variant import Variant
 
 
@@ -32,10 +33,14 @@ class Transport(Protocol):
     def peer(self) -> str: ...
 
 
+class TooManyRequests(Exception):
+    """The client sends requests faster than it may."""
+
+
 class Stream:
     """Reads requests into the session and writes what it says. Lives as long as `run`.
 
-    admit: raises when the client may not be this proxy.
+    admit: raises when the client may not be this proxy. requests: how many requests the client may send.
     """
 
     def __init__(
@@ -45,7 +50,8 @@ class Stream:
         only: str,
         identifier: str,
         transport: Transport,
-        admit: Callable[[Proxy], None] = lambda _: None,
+        admit: Callable[[Proxy], None],
+        requests: Allowance,
     ) -> None:
         self.node = ""
         self._fleet = fleet
@@ -54,11 +60,13 @@ class Stream:
         self._identifier = identifier
         self._transport = transport
         self._admit = admit
+        self._requests = requests
         self._clock = asyncio.get_running_loop().time
         self._began = self._clock()
         self._user_agent = ""
         self._group: LiveGroup | None = None
         self._session: Session | None = None
+        self._converged: object = None
         self._saying = False
         self._writer: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -112,6 +120,10 @@ class Stream:
             types=tuple(msgspec.structs.replace(t, since=now - t.since if t.since else 0.0) for t in types),
         )
 
+    def resources(self) -> Iterator[ResourceStatus]:
+        """Every resource that the client should have in the end."""
+        return self._session.resources() if self._session else iter(())
+
     async def _converse(self) -> None:
         raw = await self._transport.read()
         if not isinstance(raw, bytes):
@@ -125,9 +137,15 @@ class Stream:
         assert published is not None  # join returns when there is one
         self._session = Session(self._variant, self._fleet.shared, self._identifier, published, self._only)
         while isinstance(raw, bytes):
-            verdict = self._session.receive(raw, self._clock())
+            now = self._clock()
+            if not self._requests.take(now):
+                raise TooManyRequests
+            verdict = self._session.receive(raw, now)
             if verdict.meaning in (Meaning.ACK, Meaning.NACK):
                 self._fleet.judge(self._group, self, verdict)
+                self._note_convergence(now)
+            elif verdict.meaning is Meaning.STALE:
+                self._fleet.tally.stale[verdict.type_url] += 1
             if not self._saying:
                 self._saying = True
                 await self._say(self._session)
@@ -135,12 +153,15 @@ class Stream:
 
     async def _say(self, session: Session) -> None:
         """Writes all that there is to say, each response made of the newest configuration when its turn comes."""
+        tally = self._fleet.tally
         try:
             while self._group is not None and self._group.state.published is not None and not self._ending:
                 session.publish(self._group.state.published)
                 response = session.next(self._clock())
                 if response is None:
                     break
+                tally.pushes[response.type_url] += 1
+                tally.bytes[response.type_url] += len(response.data)
                 await self._transport.write(response.data)
             if session.deadline is not None:
                 self._set_alarm(session.deadline)
@@ -150,6 +171,13 @@ class Stream:
             self._saying = False
         if self._ending and self._runner:
             self._runner.cancel()
+
+    def _note_convergence(self, now: float) -> None:
+        """Once for each configuration: how long it took this proxy to accept all of it."""
+        group, session = self._group, self._session
+        if group and session and self._converged is not group.state.published and session.settled():
+            self._converged = group.state.published
+            self._fleet.tally.convergence.observe(now - group.offered)
 
     def _set_alarm(self, deadline: float) -> None:
         if self._alarm:
