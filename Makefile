@@ -47,7 +47,7 @@ golden: setup ## Rewrite the expected output of tests/golden and examples
 	$(BIN)/python -m pytest -n auto tests/golden --update-golden
 
 docs: setup ## Rewrite the generated documentation
-	$(BIN)/python -m pytest tests/test_docs.py --update-docs
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_manifests.py --update-docs
 
 bench: setup ## Measure the delivery engine against its floor
 	$(BIN)/python -m benchmarks.delivery

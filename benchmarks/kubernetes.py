@@ -1,0 +1,210 @@
+"""How much a cluster costs: reading 10,000 EndpointSlices and 2,000 Services, a change, and kubectl's way to traffic.
+
+    XDS_SERVER_TEST_KUBECONFIG=... python -m benchmarks.kubernetes [--services 2000] [--slices 10000] [--changes 100]
+
+Needs a cluster for tests; everything is made in a namespace of its own. Prints a line for each measurement.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.cluster import Cluster, kubeconfig
+from tests.e2e.harness import Lab
+from tests.e2e.test_kubernetes import Site
+from tests.e2e.test_serve import routes
+from xds_server.demo.client import fetch
+from xds_server.demo.processes import child
+from xds_server.sources.kubernetes import News, watch
+from xds_server.sources.kubernetes_api import Access, Api
+from xds_server.sources.kubernetes_resources import Scope
+from xds_server.store import Batch, Changes, Store
+
+PARALLEL = 16
+
+
+def service(number: int) -> tuple[str, dict[str, Any]]:
+    body = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": f"s-{number}"},
+        "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}], "selector": {"app": f"s-{number}"}},
+    }
+    return "/api/v1/namespaces/{}/services", body
+
+
+def endpoint_slice(number: int, services: int, last: int = 0) -> tuple[str, dict[str, Any]]:
+    """Ten endpoints, with all that a cluster writes into a slice: about 4 KB."""
+    owner = f"s-{number % services}"
+    body = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "name": f"{owner}-{number}",
+            "labels": {
+                "kubernetes.io/service-name": owner,
+                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
+            },
+            "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
+            "generateName": f"{owner}-",
+            "ownerReferences": [
+                {"apiVersion": "v1", "kind": "Service", "name": owner, "uid": f"{number:032x}", "controller": True}
+            ],
+        },
+        "addressType": "IPv4",
+        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
+        "endpoints": [
+            {
+                "addresses": [f"10.{number // 250 % 250}.{number % 250}.{10 * last + place}"],
+                "conditions": {"ready": True, "serving": True, "terminating": False},
+                "nodeName": f"node-{place}",
+                "zone": "zone-a",
+                "targetRef": {"kind": "Pod", "namespace": "x", "name": f"{owner}-{place}", "uid": f"{number:032x}"},
+            }
+            for place in range(10)
+        ],
+    }
+    return "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", body
+
+
+class Writer:
+    """Writes objects without kubectl, which would take minutes."""
+
+    def __init__(self, api: Api, namespace: str) -> None:
+        self._api, self._namespace = api, namespace
+
+    async def write(self, path: str, body: dict[str, Any], method: str = "POST") -> None:
+        name = f"/{body['metadata']['name']}" if method == "PUT" else ""
+        client = self._api._client
+        request = await client.param_serialize(
+            method, path.format(self._namespace) + name, body=body, auth_settings=["BearerToken"]
+        )
+        answer = await client.call_api(*request[:4])
+        text = await answer.read()
+        assert answer.status in (200, 201), text
+
+    async def write_all(self, objects: Iterator[tuple[str, dict[str, Any]]]) -> None:
+        async def work() -> None:
+            for path, body in objects:
+                await self.write(path, body)
+
+        await asyncio.gather(*(work() for _ in range(PARALLEL)))
+
+
+def cpu(pid: int) -> float:
+    """Seconds that a process has computed, all threads together, in nanoseconds' precision."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+
+
+def memory(pid: int, field: str = "VmHWM") -> float:
+    """The greatest resident size so far, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition(f"{field}:")[2].split()[0]) / 1024
+
+
+async def sync(cluster: Cluster, services: int, slices: int, changes: int) -> None:
+    api = Api(cluster.access)
+    await api.connect()
+    writer = Writer(api, cluster.namespace)
+    await writer.write_all(map(service, range(services)))
+    await writer.write_all(endpoint_slice(number, services) for number in range(slices))
+    with tempfile.TemporaryDirectory() as directory:
+        async with AsyncExitStack() as stack:
+            lab = Lab(Path(directory), stack)
+            await lab.serve(*Site(lab, cluster).options, "--log-level", "info")
+            pid = lab.server.child.process.pid
+            follower = await stack.enter_async_context(child([*FOLLOWER, cluster.namespace], lab.directory / "log"))
+            pids = {"source and store": follower.process.pid, "whole server": pid}
+            for name, pid in pids.items():
+                await settled(pid)
+                print(f"{name}, {services} Services and {slices} slices: {cpu(pid):.2f} s CPU, {memory(pid):.0f} MB")
+            before = {name: cpu(pid) for name, pid in pids.items()}
+            for number in range(changes):
+                await writer.write(*endpoint_slice(number, services, last=1), method="PUT")
+                await asyncio.sleep(0.2)
+            for name, pid in pids.items():
+                await settled(pid)
+                print(f"{name}, one changed slice: {1000 * (cpu(pid) - before[name]) / changes:.2f} ms CPU")
+    await api.close()
+
+
+FOLLOWER = [sys.executable, "-m", "benchmarks.kubernetes", "--follow"]
+
+
+async def follow(namespace: str) -> None:
+    """A cluster into a store, and nothing else."""
+    store = Store(["k"])
+
+    def tell(news: News) -> None:
+        if isinstance(news, Batch):
+            store.apply("k", news)
+        elif isinstance(news, Changes):
+            store.update("k", news)
+
+    await watch(Access(str(kubeconfig())), Scope((namespace,)), tell)
+
+
+async def settled(pid: int) -> None:
+    """Returns once the process computes next to nothing."""
+    while True:
+        before = cpu(pid)
+        await asyncio.sleep(1)
+        if cpu(pid) - before < 0.03:
+            return
+
+
+async def traffic(cluster: Cluster, changes: int) -> None:
+    """From kubectl's answer to the first request that goes the new way."""
+    with tempfile.TemporaryDirectory(prefix="xds-bench-") as directory:
+        async with AsyncExitStack() as stack:
+            lab = Lab(Path(directory), stack)
+            site = Site(lab, cluster)
+            await site.start()
+            times = []
+            for number in range(changes):
+                await site.apply(routes(*((0, 100) if number % 2 == 0 else (100, 0))))
+                start = time.perf_counter()
+                wanted = f"v{2 - number % 2}"
+                while (await fetch(site.target)).json()["version"] != wanted:
+                    pass
+                times.append(1000 * (time.perf_counter() - start))
+            cuts = statistics.quantiles(times, n=100, method="inclusive")
+            print(f"kubectl's answer to traffic, {changes} changes: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+
+
+async def main() -> None:
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--services", type=int, default=2000)
+    arguments.add_argument("--slices", type=int, default=10000)
+    arguments.add_argument("--changes", type=int, default=100)
+    arguments.add_argument("--follow", metavar="NAMESPACE", help=argparse.SUPPRESS)
+    given = arguments.parse_args()
+    if given.follow:
+        await follow(given.follow)
+    for measure in (
+        lambda cluster: traffic(cluster, given.changes),
+        lambda cluster: sync(cluster, given.services, given.slices, min(given.changes, 50)),
+    ):
+        cluster = Cluster(kubeconfig())
+        await cluster.install()
+        await cluster.kubectl("create", "namespace", cluster.namespace)
+        try:
+            await measure(cluster)
+        finally:
+            kinds = "services,endpointslices,pods,virtualservices,gateways.networking.istio.io,destinationrules"
+            await cluster.kubectl("delete", kinds, "--all", "-n", cluster.namespace, "--wait=false")
+            await cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
