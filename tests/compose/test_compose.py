@@ -143,6 +143,13 @@ async def test_a_chain_of_calls_goes_through_sidecars_and_the_egress_gateway(pro
     assert partner["headers"]["x-passed"] == "egress"
 
 
+async def test_others_reach_a_service_through_its_sidecar_only(project: Project) -> None:
+    ask = "import sys, urllib.request as r; print(r.urlopen(f'http://orders:{sys.argv[1]}/').status)"
+    assert await project.do("exec", "-T", "web-v1", "python", "-c", ask, "9080") == "200\n"
+    with pytest.raises(AssertionError, match="Connection refused"):
+        await project.do("exec", "-T", "web-v1", "python", "-c", ask, "8080")
+
+
 async def test_there_is_no_way_to_the_partner_but_the_egress_gateway(project: Project) -> None:
     ask = "import socket; socket.create_connection(('partner', 8080), 2)"
     with pytest.raises(AssertionError, match=r"gaierror|timed out"):

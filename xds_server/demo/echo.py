@@ -44,17 +44,18 @@ async def run(workload: Workload, serve: Serve) -> None:
 @click.command()
 @click.option("--app", required=True, help="What it calls itself; `redis` and `postgres` also speak like these.")
 @click.option("--version", default="", help="Its version.")
+@click.option("--host", default="0.0.0.0", show_default=True)
 @click.option("--port", default=8080, show_default=True)
 @click.option("--calls", default="", metavar="URL", help="Ask this URL whenever asked.")
 @click.option("--via", default=15080, show_default=True, help="Port of the HTTP proxy on 127.0.0.1 for --calls.")
 @click.option("--check", is_flag=True, help="Only say, by the exit code, whether it takes connections.")
-def main(app: str, version: str, port: int, calls: str, via: int, check: bool) -> None:
+def main(app: str, version: str, host: str, port: int, calls: str, via: int, check: bool) -> None:
     """Serve HTTP that says who answered, or play Redis or Postgres."""
     if check:
         socket.create_connection(("127.0.0.1", port), timeout=2).close()
         return
     serve = calling(calls, via) if calls else PROTOCOLS.get(app, serve_http)
-    asyncio.run(run(Workload(app, version, "0.0.0.0", port), serve))
+    asyncio.run(run(Workload(app, version, host, port), serve))
 
 
 if __name__ == "__main__":
