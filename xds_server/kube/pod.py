@@ -59,7 +59,6 @@ class PodSpec(Model, frozen=True, eq=False, gc=False):
     service_account: str = ""
     host_network: bool = False
     hostname: str = ""
-    hostname_override: str = ""
     subdomain: str = ""
     active_deadline_seconds: Ignored | None = None
     affinity: Ignored | None = None
@@ -73,6 +72,7 @@ class PodSpec(Model, frozen=True, eq=False, gc=False):
     host_ipc: Ignored | None = field(name="hostIPC", default=None)
     host_pid: Ignored | None = field(name="hostPID", default=None)
     host_users: Ignored | None = None
+    hostname_override: Ignored | None = None  # the Pod sees it, the DNS does not (KEP-4762)
     image_pull_secrets: Ignored | None = None
     node_selector: Ignored | None = None
     os: Ignored | None = None
