@@ -82,7 +82,6 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
     },
     ("networking.istio.io", "WorkloadGroup"): {
         "spec.metadata.annotations": Unsupported("only the labels of a group are passed on to its WorkloadEntries"),
-        "spec.template.address": Unsupported("each WorkloadEntry has an address of its own"),
         "spec.template.network": _NETWORK,
         "spec.template.serviceAccount": _IDENTITY,
         "spec.probe": Unsupported(
