@@ -68,6 +68,8 @@ def command(
         node["interception"] = ""
     if any((tls_ca, tls_cert, tls_key, tls_server_name)) and not all((tls_ca, tls_cert, tls_key)):
         raise click.UsageError("--tls-ca, --tls-cert and --tls-key belong together")
+    if node["role"] == "grpc" and tls_server_name:
+        raise click.UsageError("gRPC compares the certificate with --xds-host; it takes no other name")
     who = Node(id=node_id or f"{node['role']}.{node['namespace']}", **node)
     tls = Tls(tls_ca, tls_cert, tls_key, tls_server_name or xds_host) if tls_ca else None
     channel = Channel(xds_host, xds_port, tls)

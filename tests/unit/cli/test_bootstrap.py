@@ -143,6 +143,7 @@ def test_a_grpc_client_gets_a_file_of_its_own_kind(arguments: list[str], credent
         pytest.param(["--http-proxy-port", "80"], id="an HTTP proxy port for a gateway"),
         pytest.param(["--tls-ca", "ca.pem"], id="an authority without a certificate"),
         pytest.param(["--tls-server-name", "xds.example"], id="a server name without TLS"),
+        pytest.param(["--role", "grpc", *TLS, "--tls-server-name", "x.example"], id="a server name for a gRPC client"),
         pytest.param(["--role", "edge"], id="an unknown role"),
     ],
 )
