@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -13,8 +13,9 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from udpa.annotations import sensitive_pb2
 
-from xds_server.diagnostics import format_path
+from xds_server.diagnostics import ObjectRef, format_path
 from xds_server.envoy.resource import PREFIX, TYPES, Resource, Resources
+from xds_server.kube.meta import Source
 
 SECTIONS = {"lds": "listeners", "rds": "routes", "cds": "clusters", "eds": "endpoints", "sds": "secrets"}
 """Short name of each type -> its heading in a dump."""
@@ -38,10 +39,16 @@ def readable(resource: Resource) -> dict[str, Any]:
     return value
 
 
-def origins(resource: Resource) -> str:
-    """The objects and fields that made a resource, most important first."""
-    names = [f"{origin.ref} {format_path(origin.path)}".rstrip() for origin in resource.origins]
+def origins(resource: Resource, sources: Mapping[ObjectRef, Source] = {}) -> str:
+    """The objects and fields that made a resource, most important first; with the cluster and the version there of
+    objects that `sources` knows to be from one."""
+    names = [f"{_named(origin.ref, sources)} {format_path(origin.path)}".rstrip() for origin in resource.origins]
     return ", ".join(names)
+
+
+def _named(ref: ObjectRef, sources: Mapping[ObjectRef, Source]) -> str:
+    source = sources.get(ref)
+    return f"{ref} ({source} {source.resource_version})" if source is not None and source.cluster else str(ref)
 
 
 def dump(resources: Resources, types: Collection[str] = tuple(TYPES)) -> dict[str, list[dict[str, Any]]]:

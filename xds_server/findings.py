@@ -17,16 +17,16 @@ ABOUT_KEYS = frozenset({"XDS1003", "XDS1004", "XDS1007"})
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """position: None when the object is in no file. source: the document that the object was read from, if it was."""
+    """position: None when the object is in no file. source: what the object was read from, if it was."""
 
     diagnostic: Diagnostic
     position: Position | None
     source: Source | None
 
     def __str__(self) -> str:
-        """One line: `file:line:column: error XDS2003 Kind/namespace/name: message`."""
+        """One line: `file:line:column: error XDS2003 Kind/namespace/name: message`, or `cluster NAME: error ...`."""
         found = self.diagnostic
-        place = f"{self.position}: " if self.position else ""
+        place = f"{self.position or self.source}: " if self.position or self.source else ""
         subject = f" {found.ref}" if found.ref else ""
         return f"{place}{found.level} {found.code}{subject}: {found.message}"
 
@@ -47,7 +47,7 @@ def _finding(diagnostic: Diagnostic, sources: Mapping[ObjectRef, Source]) -> Fin
 
 def as_json(finding: Finding) -> dict[str, Any]:
     """One finding with every key always present; what is not known is null."""
-    found, position = finding.diagnostic, finding.position
+    found, position, source = finding.diagnostic, finding.position, finding.source
     return {
         "code": found.code,
         "level": found.level.value,
@@ -57,6 +57,8 @@ def as_json(finding: Finding) -> dict[str, Any]:
         "file": position.file if position else None,
         "line": position.line if position else None,
         "column": position.column if position else None,
+        "cluster": (source and source.cluster) or None,
+        "resource_version": (source and source.resource_version) or None,
         "effect": found.effect or None,
         "suggestion": found.suggestion or None,
         "twins": list(CATALOGUE[found.code].twins),

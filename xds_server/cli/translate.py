@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -12,9 +13,11 @@ from xds_server.cli.output import FORMATS, formatted
 from xds_server.cli.proxies import parse_proxy
 from xds_server.cli.reports.text import block
 from xds_server.cli.settings_options import with_settings
+from xds_server.diagnostics import ObjectRef
 from xds_server.dump import SECTIONS, dump, origins, readable
 from xds_server.envoy.resource import TYPES, Resources
 from xds_server.findings import findings
+from xds_server.kube.meta import Source
 from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
 from xds_server.settings import Inputs
 from xds_server.translate import translate
@@ -62,7 +65,10 @@ def command(directory: str | None, proxy: Proxy | None, types: tuple[str, ...], 
     found = findings(translation.diagnostics, snapshot.sources)
     for finding in found:
         click.echo(block(finding), err=True)
-    click.echo(as_yaml(translation.resources, types) if output == "yaml" else as_json(translation.resources, types))
+    if output == "yaml":
+        click.echo(as_yaml(translation.resources, types, snapshot.sources))
+    else:
+        click.echo(as_json(translation.resources, types))
     return exit_code(snapshot, found)
 
 
@@ -70,7 +76,7 @@ def as_json(resources: Resources, types: tuple[str, ...]) -> str:
     return formatted(dump(resources, types), "json").rstrip("\n")
 
 
-def as_yaml(resources: Resources, types: tuple[str, ...]) -> str:
+def as_yaml(resources: Resources, types: tuple[str, ...], sources: Mapping[ObjectRef, Source] = {}) -> str:
     """As `as_json`, with a comment above each resource that names the objects it was made from."""
     lines: list[str] = []
     for short, url in TYPES.items():
@@ -79,6 +85,6 @@ def as_yaml(resources: Resources, types: tuple[str, ...]) -> str:
         found = resources.by_type[url].values()
         lines.append(f"{SECTIONS[short]}:" if found else f"{SECTIONS[short]}: []")
         for resource in found:
-            lines.append(f"# {origins(resource)}")
+            lines.append(f"# {origins(resource, sources)}")
             lines.append(formatted([readable(resource)], "yaml").rstrip("\n"))
     return "\n".join(lines)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.diagnostics import Diagnostic, diagnostic, format_path
 from xds_server.kube.explain import Explanation, Mistake
 from xds_server.kube.kinds import KINDS, Kind, Naming
 from xds_server.kube.meta import Ignored, Object, Raw
@@ -29,9 +29,11 @@ class Decoded(msgspec.Struct, frozen=True, eq=False):
 
 
 def kind_of(raw: Raw) -> Kind | None:
-    """None for a kind, or a version of one, that this server does not read."""
+    """None for a kind, or a version of one, that this server does not read, or an object that is not its only one."""
     kind = KINDS.get((raw.ref.group, raw.ref.kind))
-    return kind if kind is not None and raw.api_version.rpartition("/")[2] in kind.versions else None
+    if kind is None or raw.api_version.rpartition("/")[2] not in kind.versions:
+        return None
+    return kind if kind.only in (None, (raw.ref.namespace, raw.ref.name)) else None
 
 
 def decode(raw: Raw) -> Decoded:
@@ -41,9 +43,27 @@ def decode(raw: Raw) -> Decoded:
         return Decoded(None, (diagnostic("XDS1006", raw.ref, kind=raw.ref.kind, api_version=raw.api_version),))
     found, mistakes = _typed(raw, kind)
     mistakes.extend(_naming(raw, kind))
+    if mistakes and raw.source.cluster and kind.null_is_absent and all(mistake.unknown for mistake in mistakes):
+        return _from_newer(raw, mistakes)
     if mistakes:
         return Decoded(None, tuple(_diagnostic(raw, mistake) for mistake in mistakes))
     return Decoded(found, unsupported(raw))
+
+
+def _from_newer(raw: Raw, mistakes: list[Mistake]) -> Decoded:
+    """A built-in kind with fields that a newer API server has added. It has checked the object, so these are no typing
+    mistakes. Each field is told once, whatever number of objects has it."""
+    value = raw.value()
+    for mistake in mistakes:
+        *parents, field = mistake.path
+        holder: Any = value
+        for step in parents:
+            holder = holder[step]
+        del holder[field]
+    fields = sorted({format_path(tuple(step for step in one.path if isinstance(step, str))) for one in mistakes})
+    known = decode(msgspec.structs.replace(raw, body=msgspec.json.encode(value)))
+    told = tuple(diagnostic("XDS1013", None, kind=raw.ref.kind, field=field) for field in fields)
+    return Decoded(known.object, (*known.diagnostics, *told))
 
 
 def _typed(raw: Raw, kind: Kind) -> tuple[Object | None, list[Mistake]]:

@@ -63,7 +63,7 @@ class Source(msgspec.Struct, frozen=True, eq=False):
     file, line, text: a document, its first line in the file and its text, which is kept so that the line of any
     field can be found when it is asked for.
     root, start: the object's path in that document (in a `List`) and its own first line in the file.
-    cluster, resource_version: the cluster's name and the version there.
+    cluster, resource_version: the cluster's name, and the version there that brought this content.
     """
 
     file: str = ""
@@ -75,7 +75,7 @@ class Source(msgspec.Struct, frozen=True, eq=False):
     resource_version: str = ""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.start}" if self.file else self.cluster
+        return f"{self.file}:{self.start}" if self.file else f"cluster {self.cluster}"
 
 
 class Raw(msgspec.Struct, frozen=True, eq=False):
