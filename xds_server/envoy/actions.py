@@ -44,14 +44,15 @@ def _live_mirrors(action: Forward) -> tuple[Mirror, ...]:
     return tuple(mirror for mirror in action.mirrors if mirror.percent)
 
 
-def forward(action: Forward, path: StringMatch) -> dict[str, Any]:
+def forward(action: Forward, path: StringMatch, in_client: bool) -> dict[str, Any]:
     """A RouteAction. path: what the route matches."""
     timeout = duration(action.timeout or _NO_LIMIT)
+    # A gRPC client knows the second only (gRFC A31). Envoy, where it is there, does not look at the first any more:
+    # `timeout` would end nothing (RouteEntry::usingNewTimeouts in source/common/router/router.cc).
+    limit = {"max_stream_duration": {"grpc_timeout_header_max": timeout}} if in_client else {"timeout": timeout}
     return {
         **_clusters(live(action.destinations)),
-        "timeout": timeout,
-        # A gRPC client's own deadline holds, up to the route's; 0 lets it choose any.
-        "max_stream_duration": {"grpc_timeout_header_max": timeout},
+        **limit,
         "retry_policy": _retry_policy(action.retry),
         **(paths.rewrite(action.rewrite, path) if action.rewrite else {}),
         "request_mirror_policies": [_mirror(mirror) for mirror in _live_mirrors(action)],

@@ -22,7 +22,7 @@ def route_configuration(table: RouteTable, memo: Memo) -> tuple[Resource, tuple[
     hosts: list[_Host] = []
     bugs: list[Diagnostic] = []
     for host in table.virtual_hosts:
-        result = attempt(memo, _ref(host), virtual_host, host)
+        result = attempt(memo, _ref(host), virtual_host, host, table.in_client)
         if isinstance(result, Diagnostic):
             bugs.append(result)
             result = _unavailable(host)
@@ -48,11 +48,11 @@ class _Host(NamedTuple):
     clusters: tuple[str, ...] = ()
 
 
-def virtual_host(host: VirtualHost) -> _Host:
+def virtual_host(host: VirtualHost, in_client: bool) -> _Host:
     message = route_components_pb2.VirtualHost(
         name=host.name,
         domains=host.domains,
-        routes=[_route(route) for route in host.routes],
+        routes=[_route(route, in_client) for route in host.routes],
         require_tls="ALL" if host.require_tls else "NONE",
         include_request_attempt_count=True,
     )
@@ -61,21 +61,21 @@ def virtual_host(host: VirtualHost) -> _Host:
     return _Host(message, _origins(host), tuple(clusters))
 
 
-def _route(route: Route) -> dict[str, Any]:
+def _route(route: Route, in_client: bool) -> dict[str, Any]:
     return {
         "name": route.name,
         "match": matchers.match(route.match),
-        **_action(route),
+        **_action(route, in_client),
         **headers.edits(route.request_headers, route.response_headers),
         "typed_per_filter_config": filters.per_route(route),
         "stat_prefix": route.stat_prefix,
     }
 
 
-def _action(route: Route) -> dict[str, Any]:
+def _action(route: Route, in_client: bool) -> dict[str, Any]:
     action, path = route.action, route.match.path
     if isinstance(action, Forward):
-        return {"route": actions.forward(action, path)}
+        return {"route": actions.forward(action, path, in_client)}
     if isinstance(action, Redirect):
         return {"redirect": actions.redirect(action, path)}
     return {"direct_response": actions.respond(action)}

@@ -60,7 +60,7 @@ def _route_table(
     target = names.virtual_host(service.host, port.number)
     host = VirtualHost(target, (target, service.host), kept)
     origins = dict.fromkeys((service.origin, *(route.origin for route in routes)))
-    return RouteTable(names.outbound(port.number, "", service.host), (host,), tuple(origins)), notes
+    return RouteTable(names.outbound(port.number, "", service.host), (host,), tuple(origins), in_client=True), notes
 
 
 def grpc_backend(backend: Backend, ref: BackendRef) -> tuple[Backend, tuple[Diagnostic, ...]]:

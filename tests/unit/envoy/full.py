@@ -261,7 +261,7 @@ ROUTE_TABLES = (
         MORE,
     ),
     RouteTable("http_proxy", (), MORE, ports_in_domains=True),
-    RouteTable("grpc", (VirtualHost("grpc", ("*",), (route("all", Match(), forward("idle")),)),), MORE),
+    RouteTable("grpc", (VirtualHost("grpc", ("*",), (route("all", Match(), forward("idle")),)),), MORE, in_client=True),
 )
 
 SERVER_TLS = ServerTLS(

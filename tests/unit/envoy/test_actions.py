@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from tests.envoy_config import as_dict
 from tests.unit.envoy.full import (
     FORWARD,
+    MORE,
     PATH_PREFIX,
     PREFIX,
     REGEX,
@@ -17,6 +19,8 @@ from tests.unit.envoy.full import (
 )
 from tests.unit.envoy.shapes import picked
 from tests.unit.envoy.tables import first_route, route
+from xds_server.envoy.routes import route_configuration
+from xds_server.memo import no_memo
 from xds_server.mesh.model import (
     Destination,
     Forward,
@@ -26,6 +30,8 @@ from xds_server.mesh.model import (
     Redirect,
     Retry,
     Rewrite,
+    RouteTable,
+    VirtualHost,
 )
 
 
@@ -40,13 +46,13 @@ FORWARDS: dict[str, tuple[Forward, dict[str, Any]]] = {
             "cluster": "b",
             "weightedClusters": None,
             "timeout": "0s",
-            "maxStreamDuration": {"grpcTimeoutHeaderMax": "0s"},
+            "maxStreamDuration": None,
             "retryPolicy": None,
         },
     ),
     "within a time": (
         Forward((Destination("b"),), timeout=seconds(1.5)),
-        {"timeout": "1.500s", "maxStreamDuration": {"grpcTimeoutHeaderMax": "1.500s"}},
+        {"timeout": "1.500s", "maxStreamDuration": None},
     ),
     "by weight, but not to who gets nothing": (
         Forward((Destination("b", 20), Destination("c", 80), Destination("d", 0))),
@@ -198,3 +204,12 @@ REDIRECTS: dict[str, tuple[Match, Redirect, dict[str, Any]]] = {
 def test_a_route_redirects(case: str) -> None:
     match, action, expected = REDIRECTS[case]
     assert picked(first_route(route(match, action))["redirect"], expected) == expected
+
+
+def test_a_client_that_is_no_proxy_is_told_its_time_in_its_own_word() -> None:
+    routes = (route(Match(), Forward((Destination("b"),), timeout=seconds(1.5))),)
+    value = RouteTable("t", (VirtualHost("v", ("a.example.com",), routes),), MORE, in_client=True)
+    resource, _ = route_configuration(value, no_memo)
+    action = as_dict(resource)["virtualHosts"][0]["routes"][0]["route"]
+    assert action["maxStreamDuration"] == {"grpcTimeoutHeaderMax": "1.500s"}
+    assert "timeout" not in action

@@ -163,9 +163,11 @@ class VirtualHost(Value, frozen=True, eq=False, gc=False):
 
 
 class RouteTable(Value, frozen=True, eq=False, gc=False):
-    """ports_in_domains: the port in a request's Host counts; otherwise it is not looked at."""
+    """ports_in_domains: the port in a request's Host counts; otherwise it is not looked at.
+    in_client: a proxyless gRPC client reads it."""
 
     name: str
     virtual_hosts: tuple[VirtualHost, ...]
     origins: tuple[Origin, ...]
     ports_in_domains: bool = False
+    in_client: bool = False
