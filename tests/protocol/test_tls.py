@@ -133,6 +133,7 @@ async def test_no_method_takes_a_node_of_another_account(files: Files, method: s
             "its certificate is for spiffe://cluster.local/ns/shop/sa/default"
         )
         assert server.fleet.groups() == ()
+        assert server.fleet.tally.refused_streams == {"PERMISSION_DENIED": 1}
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,7 @@ class XdsServer:
             log.warning("a client broke the protocol", peer=context.peer(), error=str(error))
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except IdentityError as error:
+            self._fleet.tally.refused_streams[grpc.StatusCode.PERMISSION_DENIED.name] += 1
             log.warning("a client claims to be another", peer=context.peer(), node=stream.node, error=str(error))
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         finally:
