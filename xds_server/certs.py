@@ -10,7 +10,7 @@ import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -52,8 +52,7 @@ def issued(ca: Pair, names: Iterable[str], now: datetime.datetime, days: int) ->
     general = [_name(name) for name in names]
     is_client = any(isinstance(name, x509.UniformResourceIdentifier) for name in general)
     usage = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
-    ca_key = load_pem_private_key(ca.key, None)
-    assert isinstance(ca_key, ec.EllipticCurvePrivateKey)
+    ca_key = _signing_key(ca.key)
     issuer = ca.leaf()
     key = ec.generate_private_key(ec.SECP256R1())
     days = min(days, (issuer.not_valid_after_utc - now).days)
@@ -68,6 +67,18 @@ def issued(ca: Pair, names: Iterable[str], now: datetime.datetime, days: int) ->
         .sign(ca_key, hashes.SHA256())
     )
     return _pair(certificate, key)
+
+
+def why_unusable(ca: Pair) -> str:
+    """Why these files are no authority that can sign; empty when they are."""
+    try:
+        certificate, key = ca.leaf(), _signing_key(ca.key)
+        is_ca = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, TypeError, x509.ExtensionNotFound) as error:
+        return str(error)
+    if not is_ca:
+        return "the certificate is not that of an authority"
+    return "" if key.public_key() == certificate.public_key() else "the key is not that of the certificate"
 
 
 def still_good(pair: Pair, names: Iterable[str], ca: Pair, now: datetime.datetime) -> bool:
@@ -87,6 +98,13 @@ def fresh(pair: Pair, now: datetime.datetime) -> bool:
     leaf = pair.leaf()
     life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
     return leaf.not_valid_before_utc <= now < leaf.not_valid_after_utc - life / 3
+
+
+def _signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    key = load_pem_private_key(pem, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("the key is neither of an elliptic curve nor RSA")
+    return key
 
 
 def _builder(

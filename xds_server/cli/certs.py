@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from xds_server.certs import Pair, authority, fresh, issued, still_good
+from xds_server.certs import Pair, authority, fresh, issued, still_good, why_unusable
 from xds_server.cli.exits import CannotRun
 from xds_server.cli.options import Command
 from xds_server.cli.output import formatted
@@ -101,8 +101,8 @@ def command(
     DIR/clients/NAMESPACE/SERVICE_ACCOUNT/  the same for a proxy
     DIR/secrets/NAMESPACE/NAME/             the same, and secret.yaml for the directory that is served
 
-    What is there already is kept as long as a third of its life is left, so that the command can run again and again.
-    A running server follows its files.
+    What is there already is kept as long as a third of its life is left, so that the command can run again and again;
+    the authority may also be your own. A running server follows its files.
     """
     now = datetime.datetime.now(datetime.UTC)
     wanted = [Wanted(Path("server"), servers)]
@@ -126,8 +126,13 @@ def command(
 def _authority(directory: Path, now: datetime.datetime, key_mode: int) -> tuple[Pair, bool]:
     """The authority of the directory, and whether it is new."""
     files = directory / AUTHORITY, directory / "ca.key"
-    if (old := _existing(*files)) and fresh(old, now):
-        return old, False
+    if [file.exists() for file in files] in ([True, False], [False, True]):
+        raise CannotRun(f"{files[0]} and {files[1]} belong together; put both there, or none for a new authority")
+    if old := _existing(*files):
+        if reason := why_unusable(old):
+            raise CannotRun(f"{files[0]} and {files[1]} cannot be used: {reason}; remove both for a new authority")
+        if fresh(old, now):
+            return old, False
     new = authority(now, CA_YEARS * 365)
     _write(files[1], new.key, key_mode & 0o600)
     _write(files[0], new.certificate, 0o644)

@@ -11,7 +11,9 @@ import pytest
 import yaml
 from click.testing import CliRunner
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 
 from xds_server.certs import Pair, authority, issued, still_good
@@ -23,6 +25,8 @@ from xds_server.store import snapshot_of
 Run = Callable[..., list[str]]
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
 CLIENT = "spiffe://cluster.local/ns/shop/sa/web"
+CA, OTHER = authority(NOW, 3650), authority(NOW, 3650)
+MADE = issued(CA, [CLIENT], NOW, 90)
 
 
 @pytest.fixture
@@ -95,7 +99,53 @@ def test_only_what_changed_is_made_again(certs: Run) -> None:
 def test_without_its_authority_everything_is_made_again(certs: Run, tmp_path: Path) -> None:
     certs()
     (tmp_path / "ca.pem").unlink()
+    (tmp_path / "ca.key").unlink()
     assert {line.split()[0] for line in certs()} == {"made"}
+
+
+def rsa_authority() -> Pair:
+    """An authority of another kind, as a company has one."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Example CA")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + datetime.timedelta(days=99))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return Pair(
+        certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(serialization.Encoding.PEM, *form)
+    )
+
+
+def test_an_authority_of_ones_own_signs(certs: Run, tmp_path: Path) -> None:
+    own = rsa_authority()
+    (tmp_path / "ca.pem").write_bytes(own.certificate)
+    (tmp_path / "ca.key").write_bytes(own.key)
+    certs()
+    made = x509.load_pem_x509_certificate((tmp_path / "server/cert.pem").read_bytes())
+    made.verify_directly_issued_by(own.leaf())
+
+
+@pytest.mark.parametrize(
+    ("certificate", "key", "words"),
+    [
+        pytest.param(b"mine", None, "belong together", id="without its key"),
+        pytest.param(b"mine", b"mine", "cannot be used", id="not PEM"),
+        pytest.param(CA.certificate, OTHER.key, "the key is not that of", id="with another key"),
+        pytest.param(MADE.certificate, MADE.key, "not that of an authority", id="no authority"),
+    ],
+)
+def test_an_authority_that_is_there_is_never_replaced_in_silence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], certificate: bytes, key: bytes | None, words: str
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(certificate)
+    if key:
+        (tmp_path / "ca.key").write_bytes(key)
+    assert run(["certs", str(tmp_path)]) == CANNOT_RUN
+    assert words in capsys.readouterr().err
+    assert (tmp_path / "ca.pem").read_bytes() == certificate
 
 
 def test_a_secret_for_a_gateway_is_an_object_of_the_directory(certs: Run, tmp_path: Path) -> None:
@@ -107,11 +157,6 @@ def test_a_secret_for_a_gateway_is_an_object_of_the_directory(certs: Run, tmp_pa
     assert (secret.metadata.namespace, secret.metadata.name) == ("shop", "tls")
     text = yaml.safe_load((tmp_path / "secrets/shop/tls/secret.yaml").read_text())
     assert text["stringData"]["tls.key"] == (tmp_path / "secrets/shop/tls/key.pem").read_text()
-
-
-CA = authority(NOW, 3650)
-OTHER = authority(NOW, 3650)
-MADE = issued(CA, [CLIENT], NOW, 90)
 
 
 @pytest.mark.parametrize(
