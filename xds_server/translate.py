@@ -10,7 +10,7 @@ from xds_server.envoy.resource import Resources
 from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo, no_memo
 from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
-from xds_server.mesh.resolve import resolve
+from xds_server.mesh.resolve import Mesh, resolve
 from xds_server.mesh.topology import placed_proxy
 from xds_server.mesh.view import view
 
@@ -28,7 +28,11 @@ def translate(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_
     With a memo that lives from call to call, only what changed is computed again.
     """
     mesh = memo(resolve, snapshot, memo)
-    seen = memo(view, mesh, placed_proxy(mesh.registry, proxy), memo)
+    return memo(_translation, snapshot, mesh, placed_proxy(mesh.registry, proxy), memo)
+
+
+def _translation(snapshot: Snapshot, mesh: Mesh, proxy: Proxy, memo: Memo) -> Translation:
+    seen = memo(view, mesh, proxy, memo)
     resources, bugs = build(seen, memo)
     found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs}
     return Translation(resources, tuple(sorted(found, key=Diagnostic.sort_key)))

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.objects import SIDECAR, seen, snapshot
 from xds_server.memo import no_memo
-from xds_server.mesh.endpoints import settled
+from xds_server.mesh.endpoints import family, settled
 from xds_server.mesh.model import Algorithm, Endpoint, HashKey, Health, Locality
 from xds_server.mesh.proxy import Interception, Proxy, proxy_of
 from xds_server.mesh.registry import registry
@@ -406,6 +406,26 @@ def test_proxies_of_many_nodes_are_one_group_where_their_node_does_not_matter(te
     proxy = proxy_of("sidecar~10.0.0.1~a.shop~shop.svc.cluster.local", {"NODE_NAME": "a"})
     placed = placed_proxy(registry(snapshot(NODES, text), no_memo), proxy)
     assert (placed.node, placed.locality) == (node, Locality("eu", "z1"))
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("10.0.0.1", "IPv4"),
+        ("255.255.255.255", "IPv4"),
+        ("0.0.0.0", "IPv4"),
+        ("256.0.0.1", ""),
+        ("10.0.0", ""),
+        ("010.0.0.1", ""),
+        ("fd00::1", "IPv6"),
+        ("::ffff:10.0.0.1", "IPv6"),
+        ("a.example.com", ""),
+        ("/run/a.sock", ""),
+        ("", ""),
+    ],
+)
+def test_the_family_of_an_address(address: str, expected: str) -> None:
+    assert family(address) == expected
 
 
 def at(number: int, health: Health, priority: int = 0) -> Endpoint:
