@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import trustme
 from hypothesis import strategies as st
 
 from xds_server.diagnostics import ObjectRef
@@ -37,6 +42,26 @@ def made(group: str, kind: str, version: str, namespace: str, name: str, **field
         **fields,
     }
     return ObjectRef(group, kind, namespace, name), msgspec.json.encode(value)
+
+
+def some_of(**parts: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """A mapping with any of these keys."""
+    return st.fixed_dictionaries({}, optional=parts)
+
+
+def _files() -> dict[str, str]:
+    """A certificate, its key and its authority, in files that Envoy can read."""
+    folder = Path(tempfile.mkdtemp(prefix="worlds-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    authority = trustme.CA()
+    pair = authority.issue_cert("x.example.com")
+    parts = {"cert": pair.cert_chain_pems[0], "key": pair.private_key_pem, "ca": authority.cert_pem}
+    for name, pem in parts.items():
+        pem.write_to_path(str(folder / f"{name}.pem"))
+    return {name: str(folder / f"{name}.pem") for name in parts}
+
+
+FILES = _files()
 
 
 @st.composite
@@ -80,6 +105,67 @@ def pods(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     return made("", "Pod", "v1", draw(namespaces), draw(names), labels=labels, spec=spec, status=status)
 
 
+load_balancers = st.sampled_from(
+    (
+        {"simple": "RANDOM"},
+        {"simple": "PASSTHROUGH"},
+        {"simple": "ROUND_ROBIN", "warmup": {"duration": "10s"}},
+        {"consistentHash": {"useSourceIp": True, "maglev": {}}},
+        {"consistentHash": {"httpCookie": {"name": "c", "ttl": "1s"}, "ringHash": {"minimumRingSize": 64}}},
+        {"consistentHash": {"httpHeaderName": "x"}},
+        {"localityLbSetting": {"failover": [{"from": "r1", "to": "r2"}]}},
+        {"localityLbSetting": {"distribute": [{"from": "*", "to": {"r1/*": 80, "r2/*": 20}}]}},
+        {"localityLbSetting": {"failoverPriority": ["version"]}},
+    )
+)
+TLS: tuple[dict[str, Any], ...] = (
+    {"mode": "DISABLE"},
+    {"mode": "SIMPLE", "sni": "s", "subjectAltNames": ["san"]},
+    {"mode": "SIMPLE", "insecureSkipVerify": True},
+    {"mode": "MUTUAL", "clientCertificate": FILES["cert"], "privateKey": FILES["key"], "caCertificates": FILES["ca"]},
+    {"mode": "ISTIO_MUTUAL"},
+)
+port_policies = some_of(
+    loadBalancer=load_balancers,
+    connectionPool=some_of(
+        tcp=some_of(
+            maxConnections=st.integers(1, 100),
+            connectTimeout=durations,
+            idleTimeout=durations,
+            maxConnectionDuration=durations,
+            tcpKeepalive=some_of(probes=st.integers(1, 9), time=durations, interval=durations),
+        ),
+        http=some_of(
+            http1MaxPendingRequests=st.integers(1, 100),
+            maxRetries=st.integers(0, 3),
+            maxRequestsPerConnection=st.integers(0, 3),
+            idleTimeout=durations,
+            h2UpgradePolicy=st.sampled_from(("UPGRADE", "DO_NOT_UPGRADE")),
+            useClientProtocol=st.booleans(),
+            maxConcurrentStreams=st.integers(1, 100),
+            http2KeepAlive=st.just({"interval": "10s", "timeout": "1s"}),
+        ),
+    ),
+    outlierDetection=some_of(
+        consecutive5xxErrors=st.integers(0, 5),
+        consecutiveGatewayErrors=st.integers(0, 5),
+        interval=durations,
+        baseEjectionTime=durations,
+        maxEjectionPercent=st.integers(0, 100),
+        minHealthPercent=st.integers(0, 100),
+    ),
+    tls=st.sampled_from(TLS),
+)
+policies = st.tuples(
+    port_policies,
+    some_of(
+        tunnel=st.just({"targetHost": "t.example.com", "targetPort": 443}),
+        proxyProtocol=st.sampled_from(({"version": "V1"}, {"version": "V2"})),
+        retryBudget=some_of(percent=st.floats(0, 100), minRetryConcurrency=st.integers(0, 9)),
+    ),
+).map(lambda parts: parts[0] | parts[1])
+
+
 @st.composite
 def destination_rules(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     spec: dict[str, Any] = {
@@ -87,12 +173,13 @@ def destination_rules(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
         "subsets": [{"name": name, "labels": {"version": name}} for name in draw(st.sets(st.sampled_from(SUBSETS)))],
     }
     if draw(st.booleans()):
-        spec["trafficPolicy"] = {
-            "connectionPool": {"tcp": {"connectTimeout": draw(durations)}},
-            "loadBalancer": draw(
-                st.sampled_from(({"simple": "RANDOM"}, {"consistentHash": {"useSourceIp": True, "maglev": {}}}))
-            ),
-        }
+        spec["trafficPolicy"] = draw(policies)
+        if draw(st.booleans()):
+            settings = draw(port_policies)
+            spec["trafficPolicy"]["portLevelSettings"] = [{"port": {"number": draw(ports)}, **settings}]
+    for subset in spec["subsets"]:
+        if draw(st.booleans()):
+            subset["trafficPolicy"] = draw(policies)
     return made(ISTIO, "DestinationRule", "v1", draw(namespaces), draw(names), spec=spec)
 
 
@@ -107,13 +194,71 @@ def destinations(draw: st.DrawFn) -> dict[str, Any]:
     return result
 
 
+matches = some_of(
+    uri=st.sampled_from(({"prefix": "/x"}, {"exact": "/y"}, {"regex": "/z.*"}, {"prefix": "/x/y"})),
+    ignoreUriCase=st.booleans(),
+    method=st.just({"exact": "GET"}),
+    authority=st.just({"prefix": "a."}),
+    headers=st.sampled_from(({"x-a": {"exact": "1"}}, {"x-b": {}}, {"x-c": {"regex": "a+"}})),
+    withoutHeaders=st.just({"x-d": {"prefix": "p"}}),
+    queryParams=st.sampled_from(({"q": {"exact": "1"}}, {"q": {}})),
+    port=ports,
+    sourceLabels=st.just({"app": "a"}),
+    sourceNamespace=namespaces,
+    name=names,
+)
+header_operations = some_of(
+    request=st.just({"set": {"x-a": "%REQ(x-b)%", "host": "h"}, "add": {"x-b": "1"}, "remove": ["x-c"]}),
+    response=st.just({"set": {"x-a": "50%%"}, "remove": ["server"]}),
+)
+route_details = some_of(
+    timeout=durations,
+    headers=header_operations,
+    retries=some_of(
+        attempts=st.integers(0, 3),
+        perTryTimeout=durations,
+        retryOn=st.sampled_from(("5xx", "503,reset")),
+        retryRemoteLocalities=st.booleans(),
+        backoff=durations,
+    ),
+    fault=some_of(
+        delay=st.just({"fixedDelay": "1s", "percentage": {"value": 10.0}}),
+        abort=st.sampled_from(
+            (
+                {"httpStatus": 503, "percentage": {"value": 1.5}},
+                {"grpcStatus": "INTERNAL", "percentage": {"value": 1.0}},
+            )
+        ),
+    ),
+    corsPolicy=some_of(
+        allowOrigins=st.just([{"exact": "https://a"}, {"regex": "https://.*"}]),
+        allowMethods=st.just(["GET"]),
+        maxAge=durations,
+        allowCredentials=st.booleans(),
+        unmatchedPreflights=st.sampled_from(("FORWARD", "IGNORE")),
+    ),
+    rewrite=st.sampled_from(
+        ({"uri": "/new"}, {"authority": "b"}, {"uriRegexRewrite": {"match": "^/(.*)", "rewrite": "/r/\\1"}})
+    ),
+)
+OTHER_ACTIONS: tuple[dict[str, Any], ...] = (
+    {"redirect": {"uri": "/to", "authority": "r", "redirectCode": 308}},
+    {"redirect": {"derivePort": "FROM_REQUEST_PORT", "scheme": "https"}},
+    {"directResponse": {"status": 418, "body": {"string": "tea"}}},
+    {"delegate": {"name": "c", "namespace": "shop"}},
+)
+
+
 @st.composite
 def http_routes(draw: st.DrawFn) -> dict[str, Any]:
     route: dict[str, Any] = {}
     if draw(st.booleans()):
-        route["match"] = [{"uri": draw(st.sampled_from(({"prefix": "/x"}, {"exact": "/y"}, {"regex": "/z.*"})))}]
+        route["match"] = draw(st.lists(matches, min_size=1, max_size=2))
+    if draw(st.integers(0, 4)) == 0:
+        return route | draw(st.sampled_from(OTHER_ACTIONS))
+    route |= draw(route_details)
     if draw(st.booleans()):
-        route["timeout"] = draw(durations)
+        route["mirrors"] = [{"destination": draw(destinations()), "percentage": {"value": 12.5}}]
     found = draw(st.lists(destinations(), min_size=1, max_size=2))
     route["route"] = [{"destination": found[0], "weight": 80}, *({"destination": d, "weight": 20} for d in found[1:])]
     return route
@@ -130,16 +275,36 @@ def virtual_services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     }
     if draw(st.booleans()):
         spec["tcp"] = [{"route": [{"destination": draw(destinations())}]}]
+    if draw(st.booleans()):
+        match = {"sniHosts": [host for host in hosts if "." in host] or ["x.example.com"], "port": 443}
+        spec["tls"] = [{"match": [match], "route": [{"destination": draw(destinations())}]}]
     return made(ISTIO, "VirtualService", "v1", draw(namespaces), draw(names), spec=spec)
+
+
+SERVER_FILES = {"serverCertificate": FILES["cert"], "privateKey": FILES["key"], "caCertificates": FILES["ca"]}
+SERVERS: tuple[dict[str, Any], ...] = (
+    {"port": {"number": 80, "protocol": "HTTP"}},
+    {"port": {"number": 8080, "protocol": "HTTP2"}},
+    {"port": {"number": 80, "protocol": "HTTP"}, "tls": {"httpsRedirect": True}},
+    {"port": {"number": 5432, "protocol": "TCP"}},
+    {"port": {"number": 443, "protocol": "TLS"}, "tls": {"mode": "PASSTHROUGH"}},
+    {"port": {"number": 443, "protocol": "TLS"}, "tls": {"mode": "AUTO_PASSTHROUGH"}},
+    {"port": {"number": 443, "protocol": "HTTPS"}, "tls": {"mode": "SIMPLE", **SERVER_FILES}},
+    {
+        "port": {"number": 443, "protocol": "HTTPS"},
+        "tls": {"mode": "MUTUAL", **SERVER_FILES, "minProtocolVersion": "TLSV1_3"},
+    },
+    {"port": {"number": 8443, "protocol": "TLS"}, "tls": {"mode": "OPTIONAL_MUTUAL", **SERVER_FILES}},
+)
 
 
 @st.composite
 def gateways(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
-    protocol, number = draw(st.sampled_from((("HTTP", 80), ("HTTP", 8080), ("TCP", 5432), ("TLS", 443))))
-    server: dict[str, Any] = {"port": {"number": number, "name": "p", "protocol": protocol}, "hosts": ["*"]}
-    if protocol == "TLS":
-        server["tls"] = {"mode": "PASSTHROUGH"}
-    spec = {"selector": {"istio": "gateway"}, "servers": [server]}
+    hosts = draw(st.sampled_from((["*"], ["*.example.com"], ["./x.example.com"], ["shop/*", "x.example.com"])))
+    servers = [dict(server) | {"hosts": hosts} for server in draw(st.lists(st.sampled_from(SERVERS), min_size=1))]
+    for index, server in enumerate(servers):
+        server["port"] = server["port"] | {"name": f"p{index}"}
+    spec = {"selector": {"istio": "gateway"}, "servers": servers}
     return made(ISTIO, "Gateway", "v1", draw(namespaces), draw(names), spec=spec)
 
 
