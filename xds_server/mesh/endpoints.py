@@ -145,7 +145,7 @@ def assembled(
     )
 
 
-_BEST_FIRST = (Health.HEALTHY, Health.DRAINING, Health.UNHEALTHY)
+_BEST_FIRST = {Health.HEALTHY: 0, Health.DRAINING: 1, Health.UNHEALTHY: 2}
 
 
 def _merged(candidates: Iterable[Candidate], order: Sequence[str]) -> tuple[Endpoint, ...]:
@@ -167,8 +167,8 @@ def _merged(candidates: Iterable[Candidate], order: Sequence[str]) -> tuple[Endp
     return tuple(sorted(result))
 
 
-def _by_health(candidate: Candidate) -> tuple[int, Endpoint]:
-    return _BEST_FIRST.index(candidate.endpoint.health), candidate.endpoint
+def _by_health(candidate: Candidate) -> int:
+    return _BEST_FIRST[candidate.endpoint.health]
 
 
 def _rank(endpoint: Endpoint, order: Sequence[str]) -> tuple[int, bool, str]:

@@ -41,10 +41,11 @@ class _Known:
 
     def __init__(self, pods: tuple[Pod, ...], nodes: tuple[core.Node, ...]) -> None:
         self._pods: Mapping[str, Mapping[str, str]] = {pod.metadata.name: pod.metadata.labels for pod in pods}
+        self._labels = {name: labels_of(labels) for name, labels in self._pods.items()}
         self._localities = {node.metadata.name: node_locality(node) for node in nodes}
 
     def labels(self, target: core.ObjectReference | None) -> Labels:
-        return labels_of(self._pods.get(_pod_name(target), {}))
+        return self._labels.get(_pod_name(target), ())
 
     def locality(
         self, target: core.ObjectReference | None, node: str | None, zone: str | None = "", region: str = ""
@@ -86,9 +87,9 @@ def from_slices(
             health = Health.HEALTHY if anyway else _health(endpoint)
             if health is None:
                 continue
-            made = _endpoint(endpoint, address, known, health)
+            identity, rest = _pod_name(endpoint.target_ref), _all_but_the_address(endpoint, known, health)
             for served, targets in numbers.items():
-                by_port[served] += [_candidate(endpoint, made, number) for number in targets]
+                by_port[served] += [Candidate(identity, Endpoint(address, number, *rest)) for number in targets]
     workloads = with_addresses(workloads, notes)
     for port in service.spec.ports:
         by_port[port.port] += workload_candidates(port, workloads)
@@ -119,26 +120,24 @@ def _health(endpoint: SliceEndpoint) -> Health | None:
     return Health.DRAINING if conditions.serving and conditions.terminating else None
 
 
-def _endpoint(endpoint: SliceEndpoint, address: str, known: _Known, health: Health) -> Endpoint:
-    """Without its port."""
-    old = endpoint.deprecated_topology
+_Rest = tuple[Labels, Locality, int, Health, int, tuple[str, ...], Whereabouts]
+"""The fields of an Endpoint after its address and port."""
+_ANYWHERE = Whereabouts()
+
+
+def _all_but_the_address(endpoint: SliceEndpoint, known: _Known, health: Health) -> _Rest:
+    old, target, hints = endpoint.deprecated_topology, endpoint.target_ref, endpoint.hints
     zone = endpoint.zone or old.get(ZONE)
-    locality = known.locality(endpoint.target_ref, endpoint.node_name, zone, old.get(REGION, ""))
-    hints = endpoint.hints
-    whereabouts = Whereabouts(
-        endpoint.node_name or "",
-        endpoint.hostname or "",
-        tuple(sorted(zone.name for zone in hints.for_zones)) if hints else (),
-        tuple(sorted(node.name for node in hints.for_nodes)) if hints else (),
-    )
-    return Endpoint(address, 0, known.labels(endpoint.target_ref), locality, health=health, whereabouts=whereabouts)
-
-
-def _candidate(listed: SliceEndpoint, made: Endpoint, number: int) -> Candidate:
-    endpoint = Endpoint(
-        made.address, number, made.labels, made.locality, health=made.health, whereabouts=made.whereabouts
-    )
-    return Candidate(_pod_name(listed.target_ref), endpoint)
+    locality = known.locality(target, endpoint.node_name, zone, old.get(REGION, ""))
+    place = _ANYWHERE
+    if endpoint.node_name or endpoint.hostname or hints:
+        place = Whereabouts(
+            endpoint.node_name or "",
+            endpoint.hostname or "",
+            tuple(sorted(zone.name for zone in hints.for_zones)) if hints else (),
+            tuple(sorted(node.name for node in hints.for_nodes)) if hints else (),
+        )
+    return known.labels(target), locality, 1, health, 0, (), place
 
 
 def from_endpoints(
