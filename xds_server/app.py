@@ -36,8 +36,8 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used, and a group with
     NoAccess when the configuration of a cluster cannot be.
     """
-    store = Store(settings.source)
-    health = Health(settings.source, asyncio.get_running_loop().time)
+    store = Store(settings.sources)
+    health = Health(settings.sources, asyncio.get_running_loop().time)
     fleet = Fleet(store.changes)
     observer = Observer(fleet, store.changes)
     xds = XdsServer(fleet, _options(settings))
@@ -47,7 +47,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         running = [
             *(
                 tasks.create_task(follow(name, settings, partial(_take, store, health, name)))
-                for name in settings.source
+                for name in settings.sources
             ),
             tasks.create_task(fleet.run()),
             tasks.create_task(observer.run()),
@@ -56,7 +56,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         await fleet.synced.wait()
         log.info(
             "serving",
-            sources=settings.source,
+            sources=settings.sources,
             xds=f"{settings.xds_host}:{xds_port}",
             admin=f"{settings.admin_host}:{admin.port}",
         )

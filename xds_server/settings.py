@@ -51,7 +51,19 @@ class Inputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="ke
         _Doc(description="Which Secrets of the cluster to read: referenced are those that a gateway or rule names."),
     ] = "all"
 
+    mesh_config: Annotated[
+        str,
+        _Doc(description="A YAML file of Istio's MeshConfig; else that in the ConfigMap istio of istio-system counts."),
+    ] = ""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All that is read, the most important first."""
+        return (self.mesh_config, *self.source) if self.mesh_config else self.source
+
     def __post_init__(self) -> None:
+        if self.mesh_config in self.source:
+            raise ValueError(f"{self.mesh_config} cannot be both a source and the mesh-config")
         for name in self.source:
             if self.source.count(name) > 1:
                 raise ValueError(f"the source {name} is given twice")

@@ -248,7 +248,16 @@ def test_selectors_that_are_wrong(selectors: list[str], words: str) -> None:
 
 
 def test_only_what_is_in_no_namespace_may_be_forbidden_where_namespaces_are_chosen() -> None:
-    assert not any(one.is_optional for one in resources(Scope()))
-    assert {one.kind for one in resources(Scope(("a",))) if one.is_optional} == {
+    single = {kind for (_, kind), entry in KINDS.items() if entry.only}
+    assert {one.kind for one in resources(Scope()) if one.is_optional} == single
+    assert {one.kind for one in resources(Scope(("a",))) if one.is_optional} == single | {
         kind for (_, kind), entry in KINDS.items() if not entry.namespaced
     }
+
+
+def test_of_a_kind_with_only_one_object_nothing_else_is_asked_for() -> None:
+    [found] = [one for one in resources(Scope(("a", "b"), {"*": "team=shop"})) if one.kind == "ConfigMap"]
+    assert str(found) == "istio-system/configmaps/istio"
+    assert (
+        found.url(List(0)) == "/api/v1/namespaces/istio-system/configmaps?fieldSelector=metadata.name%3Distio&limit=500"
+    )

@@ -41,7 +41,7 @@ def check_sources(inputs: Inputs) -> None:
     """Raises UsageError or CannotRun for what can be known before anything is read."""
     if not inputs.source:
         raise click.UsageError("nothing to read is given: name a DIR, or use --source kubernetes")
-    for source in inputs.source:
+    for source in inputs.sources:
         if source not in (KUBERNETES, "-") and not Path(source).exists():
             raise CannotRun(f"there is no directory or file {source}")
     try:
@@ -53,7 +53,7 @@ def check_sources(inputs: Inputs) -> None:
 def load(inputs: Inputs) -> Snapshot:
     """The objects of directories, files, stdin (`-`) or a cluster. Raises CannotRun when they cannot be read."""
     try:
-        return snapshot_of(*(read(source, inputs) for source in inputs.source))
+        return snapshot_of(*(read(source, inputs) for source in inputs.sources))
     except (NoAccess, Incomplete) as error:
         raise CannotRun(str(error)) from None
 

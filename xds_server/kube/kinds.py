@@ -9,6 +9,7 @@ import msgspec
 
 from xds_server.kube.core import Endpoints, Namespace, Node, Secret, Service
 from xds_server.kube.discovery import EndpointSlice
+from xds_server.kube.istio import mesh_config
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
 from xds_server.kube.istio.proxy_config import ProxyConfig
@@ -30,7 +31,8 @@ class Naming(enum.Enum):
 
 class Kind(msgspec.Struct, frozen=True):
     """null_is_absent: the API server drops nulls of the kind (core kinds), rather than checking them (CRDs).
-    secret: values must not be shown in messages."""
+    secret: values must not be shown in messages. only: (namespace, name) of the one object that is read.
+    """
 
     type: type[Object]
     versions: frozenset[str]
@@ -38,6 +40,7 @@ class Kind(msgspec.Struct, frozen=True):
     null_is_absent: bool = False
     naming: Naming = Naming.SUBDOMAIN
     secret: bool = False
+    only: tuple[str, str] | None = None
 
 
 _V1 = frozenset({"v1"})
@@ -51,6 +54,9 @@ KINDS: Mapping[tuple[str, str], Kind] = {
     ("", "Namespace"): Kind(Namespace, _V1, namespaced=False, null_is_absent=True, naming=Naming.LABEL),
     ("", "Node"): Kind(Node, _V1, namespaced=False, null_is_absent=True),
     ("discovery.k8s.io", "EndpointSlice"): Kind(EndpointSlice, _V1, null_is_absent=True),
+    ("", "ConfigMap"): Kind(
+        mesh_config.ConfigMap, _V1, null_is_absent=True, only=(mesh_config.NAMESPACE, mesh_config.NAME)
+    ),
     ("networking.istio.io", "Gateway"): Kind(Gateway, _ISTIO),
     ("networking.istio.io", "VirtualService"): Kind(VirtualService, _ISTIO),
     ("networking.istio.io", "DestinationRule"): Kind(DestinationRule, _ISTIO),

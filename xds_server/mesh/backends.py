@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from xds_server.diagnostics import Diagnostic
+from xds_server.kube.istio.mesh_config import DEFAULTS, MeshConfig
 from xds_server.mesh import names
 from xds_server.mesh.affinity import with_affinity
 from xds_server.mesh.client_tls import NO_SECRETS, ClientSecrets, client_tls
@@ -31,6 +32,7 @@ from xds_server.mesh.policy import (
     effective,
     policy_notes,
     tcp_options,
+    with_mesh_defaults,
 )
 from xds_server.mesh.proxy import Interception, Proxy, ProxyKind
 
@@ -59,11 +61,12 @@ class BackendRef(msgspec.Struct, frozen=True):
 
 class Site(msgspec.Struct, frozen=True):
     """What a backend depends on of the proxy that uses it. credentials: it can be given Secrets.
-    redirected: its connections have an original destination."""
+    redirected: its connections have an original destination. config: what holds where no policy says it."""
 
     placement: Placement | None
     credentials: bool
     redirected: bool
+    config: MeshConfig = DEFAULTS
 
 
 class Made(msgspec.Struct, frozen=True, eq=False):
@@ -74,15 +77,16 @@ class Made(msgspec.Struct, frozen=True, eq=False):
     diagnostics: tuple[Diagnostic, ...]
 
 
-def site(ref: BackendRef, proxy: Proxy) -> Site:
+def site(ref: BackendRef, proxy: Proxy, config: MeshConfig = DEFAULTS) -> Site:
     """Equal for proxies that share the backend."""
     balancer = settings(ref.service, ref.rules, ref.subset, ref.port.number).load_balancer
-    asked = balancer.value.locality_lb_setting if balancer else None
+    asked = (balancer.value.locality_lb_setting if balancer else None) or config.locality_lb_setting
     selected = ref.rules is not None and bool(ref.rules.selector)
     return Site(
         placement=placement(asked, proxy.locality, proxy.labels or ()),
         credentials=proxy.kind is ProxyKind.GATEWAY or selected,
         redirected=proxy.kind is ProxyKind.SIDECAR and proxy.interception is not Interception.NONE,
+        config=config,
     )
 
 
@@ -95,7 +99,7 @@ def backend(ref: BackendRef, dns: ServiceEndpoints, seen: Site) -> Made:
     of endpoints leaves the backend alone."""
     service, port, subset, rules = ref.service, ref.port, ref.subset, ref.rules
     chosen = settings(service, rules, subset, port.number)
-    policy = backend_policy(chosen)
+    policy = with_mesh_defaults(backend_policy(chosen), chosen, seen.config)
     http2 = (
         port.protocol.is_http2 or bool(policy.connections.upgrade_to_http2) or policy.connections.use_client_protocol
     )

@@ -56,6 +56,7 @@ class RuleIndex(Value, frozen=True, eq=False, gc=False):
     by_namespace: Mapping[str, Mapping[str, Rules]] = {}
     selecting: Mapping[str, tuple[Rules, ...]] = {}
     diagnostics: tuple[Diagnostic, ...] = ()
+    root: str = ROOT_NAMESPACE
 
     def find(self, service: Service, client_namespace: str, labels: Labels | None = ()) -> Rules | None:
         """labels: the client's; None: unknown, so that every selector holds."""
@@ -63,7 +64,7 @@ class RuleIndex(Value, frozen=True, eq=False, gc=False):
         by_host = {r.host: r for r in reversed(ours) if labels is None or set(r.selector) <= set(labels)}
         if selected := _of(by_host, service):
             return selected
-        for namespace in dict.fromkeys((client_namespace, service.namespace, ROOT_NAMESPACE)):
+        for namespace in dict.fromkeys((client_namespace, service.namespace, self.root)):
             rules = _of(self.by_namespace.get(namespace, {}), service)
             if rules and (namespace == client_namespace or visible(rules.exported_to, client_namespace)):
                 return rules
@@ -87,7 +88,12 @@ def _most_specific(by_host: Mapping[str, Rules], host: str) -> Rules | None:
     return None
 
 
-def rule_index(objects: Mapping[tuple[str, str], DestinationRule]) -> RuleIndex:
+def rule_index(
+    objects: Mapping[tuple[str, str], DestinationRule],
+    root: str = ROOT_NAMESPACE,
+    default_export: tuple[str, ...] = (),
+) -> RuleIndex:
+    """root: the namespace whose rules are for all. default_export: where those that say nothing are seen."""
     groups: dict[tuple[str, str, Labels], list[DestinationRule]] = {}
     for rule in sorted(objects.values(), key=_age):
         namespace, selector = rule.metadata.namespace, rule.spec.workload_selector
@@ -97,12 +103,12 @@ def rule_index(objects: Mapping[tuple[str, str], DestinationRule]) -> RuleIndex:
     selecting: dict[str, list[Rules]] = {}
     notes: list[Diagnostic] = []
     for (namespace, host, wanted), group in groups.items():
-        rules = _merged(host, namespace, wanted, group, notes)
+        rules = _merged(host, namespace, wanted, group, default_export, notes)
         if wanted:
             selecting.setdefault(namespace, []).append(rules)
         else:
             by_namespace.setdefault(namespace, {})[host] = rules
-    return RuleIndex(by_namespace, {key: tuple(found) for key, found in selecting.items()}, tuple(notes))
+    return RuleIndex(by_namespace, {key: tuple(found) for key, found in selecting.items()}, tuple(notes), root)
 
 
 def _age(rule: DestinationRule) -> tuple[str, str, str]:
@@ -111,7 +117,12 @@ def _age(rule: DestinationRule) -> tuple[str, str, str]:
 
 
 def _merged(
-    host: str, namespace: str, selector: Labels, group: list[DestinationRule], notes: list[Diagnostic]
+    host: str,
+    namespace: str,
+    selector: Labels,
+    group: list[DestinationRule],
+    default_export: tuple[str, ...],
+    notes: list[Diagnostic],
 ) -> Rules:
     policy: TrafficPolicy | None = None
     policy_origin: Origin | None = None
@@ -131,7 +142,7 @@ def _merged(
     return Rules(
         host=host,
         namespace=namespace,
-        exported_to=exported_to(group[0].spec.export_to, namespace),
+        exported_to=exported_to(group[0].spec.export_to, namespace, default_export),
         traffic_policy=policy,
         policy_origin=policy_origin,
         subsets=subsets,

@@ -36,7 +36,9 @@ class Bindings:
         self._mesh, self._proxy = mesh, proxy
 
     def client(self, server: BoundServer) -> Client:
-        return Client(server.gateway_name, server.server.port.number, self._proxy.namespace, self._proxy.labels)
+        retries = self._mesh.config.default_http_retry_policy
+        port = server.server.port.number
+        return Client(server.gateway_name, port, self._proxy.namespace, self._proxy.labels, retries)
 
     def of(self, server: BoundServer) -> Iterator[Bound]:
         namespace = server.gateway.metadata.namespace

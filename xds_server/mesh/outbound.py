@@ -55,8 +55,8 @@ class Outbound:
         self._unknown = self._unknown_destination()
         if self._captures:
             self._add(self._virtual_outbound())
-        if proxy.http_proxy_port:
-            self._add_http_proxy(Place(LOOPBACK, proxy.http_proxy_port, True, True), names.HTTP_PROXY_ROUTES)
+        if port := proxy.http_proxy_port or mesh.config.proxy_http_port:
+            self._add_http_proxy(Place(LOOPBACK, port, True, True), names.HTTP_PROXY_ROUTES)
         for egress in scope.egress:
             if egress.is_http_proxy:
                 place = Place(egress.address or LOOPBACK, egress.port, True, True)

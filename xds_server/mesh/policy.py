@@ -15,6 +15,7 @@ import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube.istio import destination_rule as dr
+from xds_server.kube.istio.mesh_config import MeshConfig
 from xds_server.kube.units import Duration
 from xds_server.mesh import checks
 from xds_server.mesh.model import (
@@ -215,6 +216,23 @@ def hash_key(hashing: dr.ConsistentHash) -> HashKey | None:
     return HashKey(source_ip=True) if hashing.use_source_ip else None
 
 
+def with_mesh_defaults(policy: BackendPolicy, chosen: Effective, config: MeshConfig) -> BackendPolicy:
+    """The policy with the mesh's connection settings in the place of what nobody has said."""
+    said = (chosen.connection_pool.value.tcp if chosen.connection_pool else None) or dr.TCPSettings()
+    values: dict[str, object] = {}
+    if config.connect_timeout is not None and said.connect_timeout is None:
+        values["connect_timeout"] = config.connect_timeout
+    if config.tcp_keepalive is not None and said.tcp_keepalive is None:
+        values["keepalive"] = _keepalive(config.tcp_keepalive)
+    if not values:
+        return policy
+    return msgspec.structs.replace(policy, connections=msgspec.structs.replace(policy.connections, **values))
+
+
+def _keepalive(value: dr.TCPKeepalive) -> Keepalive:
+    return Keepalive(value.probes, value.time, value.interval)
+
+
 def connections(pool: dr.ConnectionPoolSettings) -> Connections:
     tcp = pool.tcp or dr.TCPSettings()
     http = pool.http or dr.HTTPSettings()
@@ -223,7 +241,7 @@ def connections(pool: dr.ConnectionPoolSettings) -> Connections:
     return Connections(
         max_connections=tcp.max_connections,
         connect_timeout=tcp.connect_timeout or default.connect_timeout,
-        keepalive=Keepalive(keepalive.probes, keepalive.time, keepalive.interval) if keepalive else None,
+        keepalive=_keepalive(keepalive) if keepalive else None,
         max_duration=tcp.max_connection_duration,
         tcp_idle_timeout=tcp.idle_timeout,
         max_pending_requests=http.http1_max_pending_requests,

@@ -73,15 +73,16 @@ class Registry(Value, frozen=True, eq=False, gc=False):
         return node_locality(self.workloads.nodes.get(node))
 
 
-def registry(snapshot: Snapshot, memo: Memo) -> Registry:
-    return _Gathering(snapshot, memo).registry()
+def registry(snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...] = ()) -> Registry:
+    """default_export: the namespaces that see services which do not say who does."""
+    return _Gathering(snapshot, memo, default_export).registry()
 
 
 class _Gathering:
     """Collects the services of a snapshot; lives only while the registry is made."""
 
-    def __init__(self, snapshot: Snapshot, memo: Memo) -> None:
-        self._snapshot, self._memo = snapshot, memo
+    def __init__(self, snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...]) -> None:
+        self._snapshot, self._memo, self._default_export = snapshot, memo, default_export
         self._notes: list[Diagnostic] = []
         self._endpoints: dict[Service, ServiceEndpoints] = {}
         self._by_host: dict[str, list[Service]] = {}
@@ -122,7 +123,7 @@ class _Gathering:
     def _add_kubernetes(self, kube: core.Service) -> None:
         key = (kube.metadata.namespace, kube.metadata.name)
         resolved = only_names(self._workloads.slices.get(key, ()))
-        for service in self._converted(kube, kubernetes_service, resolved):
+        for service in self._converted(kube, kubernetes_service, resolved, self._default_export):
             legacy = self._snapshot.of(core.Endpoints).get(key)
             found = self._found(kube, *_endpoint_inputs(kube, self._workloads, legacy))
             self._kube[service] = kube
@@ -140,7 +141,7 @@ class _Gathering:
             pods = self._workloads.selected(namespace, selector)
             selected = self._workloads.selected_entries(namespace, selector)
             nodes = self._workloads.nodes_named(pod.spec.node_name for pod in pods)
-            for service in self._converted(entry, entry_services):
+            for service in self._converted(entry, entry_services, self._default_export):
                 found = self._found(entry, from_entry, entry, service.host, pods, selected, nodes)
                 if wants_address(entry, service):
                     wanting[namespace, service.name, service.host] = (entry, service, found)
@@ -157,7 +158,7 @@ class _Gathering:
         self._notes += notes
         for name in found:
             if not name.target:
-                for service in self._converted(name.service, kubernetes_service, True):
+                for service in self._converted(name.service, kubernetes_service, True, self._default_export):
                     self._add(service, self._found(name.service, from_external_name, name.service))
         return tuple(name for name in found if name.target)
 

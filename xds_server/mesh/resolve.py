@@ -8,6 +8,7 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.istio.mesh_config import NAME, NAMESPACE, ConfigMap, MeshConfig, mesh_config
 from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import Sidecar
 from xds_server.kube.istio.virtual_service import VirtualService
@@ -31,17 +32,22 @@ class RouteIndex(Value, frozen=True, eq=False, gc=False):
 
     by_gateway: Mapping[str, tuple[VirtualService, ...]] = {}
     by_name: Mapping[tuple[str, str], VirtualService] = {}
+    default_export: tuple[str, ...] = ()
 
     def bound_to(self, gateway: str, namespace: str) -> tuple[VirtualService, ...]:
         """Those that are exported to `namespace`."""
         found = self.by_gateway.get(gateway, ())
-        return tuple(s for s in found if visible(exported_to(s.spec.export_to, s.metadata.namespace), namespace))
+        return tuple(s for s in found if visible(self._exported_to(s), namespace))
+
+    def _exported_to(self, service: VirtualService) -> frozenset[str]:
+        return exported_to(service.spec.export_to, service.metadata.namespace, self.default_export)
 
 
 class Mesh(Value, frozen=True, eq=False, gc=False):
     """gateways: oldest first. kubernetes_services, service_entries, secrets: as written, for what only some proxies
     ask of them."""
 
+    config: MeshConfig
     registry: Registry
     rules: RuleIndex
     routes: RouteIndex
@@ -54,21 +60,24 @@ class Mesh(Value, frozen=True, eq=False, gc=False):
 
 
 def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
-    found = registry(snapshot, memo)
-    rules = memo(rule_index, snapshot.of(DestinationRule))
+    config, config_notes = memo(mesh_config, snapshot.of(ConfigMap).get((NAMESPACE, NAME)))
+    found = registry(snapshot, memo, config.default_service_export_to)
+    exports = config.default_destination_rule_export_to
+    rules = memo(rule_index, snapshot.of(DestinationRule), config.root, exports)
     gateways = snapshot.of(Gateway)
-    restrictions = memo(sidecars, snapshot.of(Sidecar))
+    restrictions = memo(sidecars, snapshot.of(Sidecar), config.root)
     notes = memo(unbound, snapshot.of(VirtualService), gateways)
     return Mesh(
+        config=config,
         registry=found,
         rules=rules,
-        routes=memo(route_index, snapshot.of(VirtualService)),
+        routes=memo(route_index, snapshot.of(VirtualService), config.default_virtual_service_export_to),
         gateways=memo(_oldest_first, gateways),
         sidecars=restrictions,
         kubernetes_services=snapshot.of(core.Service),
         service_entries=snapshot.of(ServiceEntry),
         secrets=snapshot.of(core.Secret),
-        diagnostics=(*found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
+        diagnostics=(*config_notes, *found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
     )
 
 
@@ -81,12 +90,14 @@ def _oldest_first(gateways: Table[Gateway]) -> tuple[Gateway, ...]:
     return tuple(sorted(gateways.values(), key=_age))
 
 
-def route_index(services: Table[VirtualService]) -> RouteIndex:
+def route_index(services: Table[VirtualService], default_export: tuple[str, ...] = ()) -> RouteIndex:
     by_gateway: dict[str, list[VirtualService]] = {}
     for service in sorted(services.values(), key=_age):
         for gateway in dict.fromkeys(gateways_of(service)):
             by_gateway.setdefault(gateway, []).append(service)
-    return RouteIndex({gateway: tuple(found) for gateway, found in by_gateway.items()}, dict(services.items()))
+    return RouteIndex(
+        {gateway: tuple(found) for gateway, found in by_gateway.items()}, dict(services.items()), default_export
+    )
 
 
 def unbound(services: Table[VirtualService], gateways: Table[Gateway]) -> tuple[Diagnostic, ...]:

@@ -88,6 +88,7 @@ EVERYTHING = Scope((Egress((HostFilter("*", "*"),)),))
 class Sidecars(Value, frozen=True, eq=False, gc=False):
     by_namespace: Mapping[str, tuple[Sidecar, ...]] = {}
     diagnostics: tuple[Diagnostic, ...] = ()
+    root: str = ROOT_NAMESPACE
 
     def of(self, proxy: Proxy) -> Sidecar | None:
         own = self.by_namespace.get(proxy.namespace, ())
@@ -96,7 +97,7 @@ class Sidecars(Value, frozen=True, eq=False, gc=False):
             selector = sidecar.spec.workload_selector
             if selector is not None and selector.labels and selects(selector.labels, labels):
                 return sidecar
-        for candidates in (own, self.by_namespace.get(ROOT_NAMESPACE, ())):
+        for candidates in (own, self.by_namespace.get(self.root, ())):
             for sidecar in candidates:
                 if not _selector(sidecar):
                     return sidecar
@@ -108,7 +109,7 @@ def _selector(sidecar: Sidecar) -> Mapping[str, str]:
     return selector.labels if selector else {}
 
 
-def sidecars(objects: Table[Sidecar]) -> Sidecars:
+def sidecars(objects: Table[Sidecar], root: str = ROOT_NAMESPACE) -> Sidecars:
     """All Sidecars, the oldest of a namespace first, and those that can never be chosen."""
     ordered = sorted(objects.values(), key=lambda s: (s.metadata.creation_timestamp or "", s.metadata.name))
     by_namespace: dict[str, list[Sidecar]] = {}
@@ -120,7 +121,7 @@ def sidecars(objects: Table[Sidecar]) -> Sidecars:
             what = ("spec", "workloadSelector")
             notes.append(diagnostic("XDS3011", sidecar.ref, what, first=first.ref))
         same.append(sidecar)
-    return Sidecars({namespace: tuple(found) for namespace, found in by_namespace.items()}, tuple(notes))
+    return Sidecars({namespace: tuple(found) for namespace, found in by_namespace.items()}, tuple(notes), root)
 
 
 def scope(sidecar: Sidecar | None, namespace: str, allow_any: bool) -> Scope:

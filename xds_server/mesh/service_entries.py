@@ -27,8 +27,8 @@ _DISCOVERY = {
 }
 
 
-def entry_services(entry: ServiceEntry) -> Found:
-    """One service for each host of a ServiceEntry."""
+def entry_services(entry: ServiceEntry, default_export: tuple[str, ...] = ()) -> Found:
+    """One service for each host of a ServiceEntry. default_export: who sees them when it does not say."""
     spec, meta = entry.spec, entry.metadata
     notes: list[Diagnostic] = []
     ports = _ports(entry, notes)
@@ -43,7 +43,7 @@ def entry_services(entry: ServiceEntry) -> Found:
             addresses=tuple(sorted(set(spec.addresses))) or _given(entry, host),
             discovery=_DISCOVERY[spec.resolution],
             external=spec.location == "MESH_EXTERNAL",
-            exported_to=exported_to(spec.export_to, meta.namespace),
+            exported_to=exported_to(spec.export_to, meta.namespace, default_export),
             subject_alt_names=spec.subject_alt_names,
             created=meta.creation_timestamp or "",
             prefers=prefers,

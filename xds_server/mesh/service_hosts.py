@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from xds_server.diagnostics import Path
-from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.kube.istio.virtual_service import HTTPRetry, VirtualService
 from xds_server.kube.meta import Object
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef, backend_hash_key
 from xds_server.mesh.destination_rules import Rules
-from xds_server.mesh.model import Destination, Forward, Match, Retry, Route, Service, ServicePort, Value
+from xds_server.mesh.model import Destination, Forward, Match, Route, Service, ServicePort, Value
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.registry import Registry
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered, merge, routes_for
-from xds_server.mesh.routes.actions import DEFAULT_RETRY
+from xds_server.mesh.routes.actions import mesh_retry
 from xds_server.mesh.routes.clients import Client
 from xds_server.mesh.routes.targets import DestinationLike, Resolver, Target
 from xds_server.mesh.scope import Egress, Scope
@@ -79,9 +79,9 @@ def with_port(plain: tuple[str, ...], port: int) -> tuple[str, ...]:
     return tuple(f"{name}:{port}" for name in plain)
 
 
-def default_route(service: Service, port: ServicePort, rules: Rules | None) -> Route:
+def default_route(service: Service, port: ServicePort, rules: Rules | None, retries: HTTPRetry | None) -> Route:
     key = backend_hash_key(service, rules, "", port.number)
-    retry = Retry(DEFAULT_RETRY.attempts, DEFAULT_RETRY.on, avoid_previous_hosts=key is None)
+    retry = mesh_retry(retries, key is not None)
     action = Forward(
         (Destination(names.outbound(port.number, "", service.host)),), retry=retry, hash_keys=(key,) if key else ()
     )
@@ -102,7 +102,8 @@ class ServiceRoutes:
                 yield service, port
 
     def client(self, port: int) -> Client:
-        return Client(names.MESH_GATEWAY, port, self._proxy.namespace, self._proxy.labels)
+        retries = self._mesh.config.default_http_retry_policy
+        return Client(names.MESH_GATEWAY, port, self._proxy.namespace, self._proxy.labels, retries)
 
     def bound_to(self, host: str) -> tuple[VirtualService, ...]:
         return self.bound.of(host)
@@ -126,7 +127,8 @@ class ServiceRoutes:
         return self.of_virtual_services(self.bound.of(service.host), port.number) or (self.default(service, port),)
 
     def default(self, service: Service, port: ServicePort) -> Route:
-        return self._memo(default_route, service, port, self.backend(service, port).rules)
+        retries = self._mesh.config.default_http_retry_policy
+        return self._memo(default_route, service, port, self.backend(service, port).rules, retries)
 
     def backend(self, service: Service, port: ServicePort, chosen: bool = False) -> BackendRef:
         """All endpoints of the service; chosen: the very one that the client wanted to reach."""

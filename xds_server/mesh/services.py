@@ -20,8 +20,9 @@ _DEFAULT_TIMEOUT = 10800  # seconds; the API server fills it in
 Found = tuple[tuple[Service, ...], tuple[Diagnostic, ...]]
 
 
-def kubernetes_service(service: core.Service, resolved: bool) -> Found:
-    """The service of a Kubernetes Service. resolved: its endpoints are DNS names, which the proxy resolves."""
+def kubernetes_service(service: core.Service, resolved: bool, default_export: tuple[str, ...] = ()) -> Found:
+    """The service of a Kubernetes Service. resolved: its endpoints are DNS names, which the proxy resolves.
+    default_export: who sees it when it does not say."""
     spec, meta, ref = service.spec, service.metadata, service.ref
     notes: list[Diagnostic] = []
     prefers = nearness(spec.traffic_distribution, service, ("spec", "trafficDistribution"), notes)
@@ -42,7 +43,7 @@ def kubernetes_service(service: core.Service, resolved: bool) -> Found:
         discovery=Discovery.DNS if resolved else Discovery.ENDPOINTS,
         headless="None" in cluster_ips(service),
         external=spec.type == "ExternalName",
-        exported_to=exports(service),
+        exported_to=exports(service, default_export),
         created=meta.creation_timestamp or "",
         sticky=spec.session_affinity == "ClientIP",
         node_local=spec.internal_traffic_policy == "Local",
@@ -69,10 +70,10 @@ def cluster_ips(service: core.Service) -> tuple[str, ...]:
     return spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
 
 
-def exports(service: core.Service) -> frozenset[str]:
-    """The namespaces that see the service."""
+def exports(service: core.Service, default: tuple[str, ...] = ()) -> frozenset[str]:
+    """The namespaces that see the service. default: the mesh's own setting."""
     text = service.metadata.annotations.get(EXPORT_TO, "")
-    return exported_to([part.strip() for part in text.split(",") if part.strip()], service.metadata.namespace)
+    return exported_to([part.strip() for part in text.split(",") if part.strip()], service.metadata.namespace, default)
 
 
 def external_addresses(service: core.Service) -> tuple[tuple[str, ...], tuple[Diagnostic, ...]]:

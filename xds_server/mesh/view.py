@@ -67,7 +67,7 @@ def _backends(
     for ref in sorted(gathered.backends, key=_name):
         found = near(mesh.registry, ref, proxy, memo, gathered.notes)
         dns = found if ref.service.discovery in _DNS else NO_ENDPOINTS
-        seen = memo(site, ref, proxy)
+        seen = memo(site, ref, proxy, mesh.config)
         made = attempt(memo, ref.service.origin.ref, backend, ref, dns, seen)
         if isinstance(made, Diagnostic):
             gathered.notes.append(made)

@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from xds_server.kube.kinds import KINDS
 from xds_server.settings import KUBERNETES, Inputs
-from xds_server.sources import directory, kubernetes
+from xds_server.sources import directory, kubernetes, mesh_file
 from xds_server.sources.condition import Condition
 from xds_server.sources.kubernetes import News
 from xds_server.sources.kubernetes_api import Access
@@ -26,7 +26,7 @@ async def follow(source: str, inputs: Inputs, tell: Callable[[News], None]) -> N
         return
     async with aclosing(directory.watch(source)) as batches:
         async for batch in batches:
-            tell(batch)
+            tell(mesh_file.batch(source) if source == inputs.mesh_config else batch)
             tell(Condition(lost=(f"{source} cannot be read",) if source in batch.broken else ()))
 
 
@@ -34,7 +34,7 @@ def read(source: str, inputs: Inputs) -> Batch:
     """Everything in the source now. Raises NoAccess, Incomplete, ValueError."""
     if source == KUBERNETES:
         return asyncio.run(kubernetes.read(access_of(inputs), scope_of(inputs), READ_SECONDS))
-    return directory.read(source)
+    return mesh_file.batch(source) if source == inputs.mesh_config else directory.read(source)
 
 
 def access_of(inputs: Inputs) -> Access:

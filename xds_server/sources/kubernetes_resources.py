@@ -101,6 +101,9 @@ def secret(name: str, scope: Scope) -> list[Resource]:
 
 def _scoped(group: str, kind: str, entry: Kind, scope: Scope) -> Iterable[Resource]:
     versions = tuple(sorted(entry.versions, key=_priority, reverse=True))
+    if entry.only is not None:
+        namespace, name = entry.only
+        return [Resource(group, kind, versions, namespace, name=name, is_optional=True)]
     if not entry.namespaced:
         selector = scope.selectors.get(kind, "")
         return [Resource(group, kind, versions, selector=selector, is_optional=bool(scope.namespaces))]
@@ -142,10 +145,14 @@ def _listed(kinds: Iterable[str]) -> str:
 def rules(scope: Scope) -> list[dict[str, Any]]:
     """The rules of a ClusterRole that allow all that is asked: list and watch, by API group."""
     by_group: dict[str, set[str]] = {}
-    for group, kind in KINDS:
-        if (group, kind) != SECRETS or scope.secrets != "none":
+    single = []
+    for (group, kind), entry in KINDS.items():
+        if entry.only is not None:
+            single.append({**_rule(group, plural(kind)), "resourceNames": [entry.only[1]]})
+        elif (group, kind) != SECRETS or scope.secrets != "none":
             by_group.setdefault(group, set()).add(plural(kind))
-    return [
-        {"apiGroups": [group], "resources": sorted(names), "verbs": ["list", "watch"]}
-        for group, names in sorted(by_group.items())
-    ]
+    return [*(_rule(group, *sorted(names)) for group, names in sorted(by_group.items())), *single]
+
+
+def _rule(group: str, *names: str) -> dict[str, Any]:
+    return {"apiGroups": [group], "resources": list(names), "verbs": ["list", "watch"]}

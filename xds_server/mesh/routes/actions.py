@@ -9,6 +9,7 @@ from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube.istio import virtual_service as vs
 from xds_server.mesh import checks
 from xds_server.mesh.model import Destination, Forward, HashKey, Mirror, Redirect, Respond, Retry, Rewrite
+from xds_server.mesh.names import MESH_REF
 from xds_server.mesh.routes.delegates import Written
 from xds_server.mesh.routes.headers import Edits, header_edits, substitution_problem
 from xds_server.mesh.routes.targets import Resolver
@@ -110,7 +111,10 @@ def _no_effect(entry: Written, steps: tuple[str, ...], reason: str) -> Diagnosti
     return diagnostic("XDS4009", ref, (*path, *steps), field=".".join(steps), reason=reason)
 
 
-def forward(entry: Written, edits: Edits, resolver: Resolver) -> Forward | Respond:
+def forward(
+    entry: Written, edits: Edits, resolver: Resolver, default_retries: vs.HTTPRetry | None = None
+) -> Forward | Respond:
+    """default_retries: the mesh's, for a route that says nothing about them."""
     route, ref, path = entry.route, entry.ref, entry.path
     destinations, hash_keys = _destinations(route.route, ref, (*path, "route"), resolver)
     resolver.notes += weight_notes([each.weight for each in route.route], ref, (*path, "route"))
@@ -124,7 +128,9 @@ def forward(entry: Written, edits: Edits, resolver: Resolver) -> Forward | Respo
     return Forward(
         destinations=destinations,
         timeout=route.timeout,
-        retry=_retry(route.retries, retry_ref, (*retry_path, "retries"), bool(hash_keys), resolver.notes),
+        retry=mesh_retry(default_retries, bool(hash_keys))
+        if route.retries is None
+        else retry(route.retries, retry_ref, (*retry_path, "retries"), bool(hash_keys), resolver.notes),
         rewrite=_rewrite(route.rewrite, edits.host, rewrite_ref, (*rewrite_path, "rewrite"), resolver.notes),
         mirrors=_mirrors(route, mirror_path, resolver.of(mirror_ref)),
         hash_keys=hash_keys,
@@ -146,7 +152,12 @@ def _destinations(
     return tuple(result), tuple(dict.fromkeys(hash_keys))
 
 
-def _retry(
+def mesh_retry(retries: vs.HTTPRetry | None, hashed: bool) -> Retry | None:
+    """What holds where nothing is said: the mesh's `defaultHttpRetryPolicy`, or ours."""
+    return retry(retries, MESH_REF, (), hashed, [])
+
+
+def retry(
     retries: vs.HTTPRetry | None, ref: ObjectRef, path: Path, hashed: bool, notes: list[Diagnostic]
 ) -> Retry | None:
     """hashed: requests with the same key must meet the same host again, so a retry may not avoid it."""

@@ -15,12 +15,13 @@ from xds_server.mesh.model import Labels
 
 class Client(msgspec.Struct, frozen=True):
     """gateway: `namespace/name`, or `mesh` for sidecars. port: where requests come to.
-    labels None: unknown, so that conditions on them hold."""
+    labels None: unknown, so that conditions on them hold. retries: those of routes that say nothing about them."""
 
     gateway: str
     port: int
     namespace: str
     labels: Labels | None
+    retries: vs.HTTPRetry | None = None
 
 
 class ClientMatch(Protocol):

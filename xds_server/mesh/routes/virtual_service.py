@@ -113,7 +113,7 @@ def _action(entry: Written, edits: Edits, resolver: Resolver, client: Client) ->
     if route.direct_response is not None:
         return actions.respond(route.direct_response, ref, (*path, "directResponse"), notes)
     if route.route:
-        return actions.forward(entry, edits, resolver)
+        return actions.forward(entry, edits, resolver, client.retries)
     detail = "it has no route, redirect or directResponse"
     notes.append(diagnostic("XDS4005", ref, path, detail=detail))
     return actions.BROKEN
