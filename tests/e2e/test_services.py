@@ -17,8 +17,15 @@ from xds_server.demo.processes import child, find_envoy
 from xds_server.demo.system import Workload
 
 
-def sidecar(http_proxy_port: int) -> Node:
-    return Node("client", "sidecar", interception="NONE", http_proxy_port=http_proxy_port, unprivileged=True)
+def sidecar(http_proxy_port: int, node_name: str = "") -> Node:
+    return Node(
+        "client",
+        "sidecar",
+        interception="NONE",
+        http_proxy_port=http_proxy_port,
+        unprivileged=True,
+        node_name=node_name,
+    )
 
 
 def service(name: str, spec: str) -> str:
@@ -142,6 +149,50 @@ async def test_what_terminates_gets_no_new_requests_while_there_are_others(lab: 
         lab.write("slices.yaml", slices("web", workloads, going=["web-0", "web-1", "web-2"]))
         await eventually(lambda: only("web-0", "web-1", "web-2"))
     assert traffic.failures == []
+
+
+def nodes(**zones: str) -> str:
+    return "".join(
+        f"""---
+apiVersion: v1
+kind: Node
+metadata: {{name: {name}, labels: {{topology.kubernetes.io/region: eu, topology.kubernetes.io/zone: {zone}}}}}
+"""
+        for name, zone in zones.items()
+    )
+
+
+async def test_endpoints_nearby_are_used_as_long_as_there_are_some(lab: Lab) -> None:
+    near, far = await lab.upstream("web", "near"), await lab.upstream("web", "far")
+    proxy = free_port()
+    lab.write(
+        "services.yaml",
+        nodes(here="z1", there="z1", elsewhere="z2")
+        + service("preferring", "trafficDistribution: PreferSameZone, ports: [{name: http, port: 80}]")
+        + service("local", "internalTrafficPolicy: Local, ports: [{name: http, port: 80}]"),
+    )
+
+    def place(**homes: str) -> None:
+        text = ""
+        for one in (near, far):
+            placed = slices("NAME", [one]).replace("- addresses", f"- nodeName: {homes[one.version]}\n  addresses")
+            text += placed.replace("NAME", "preferring") + placed.replace("NAME", "local")
+        lab.write("slices.yaml", text)
+
+    async def uses(host: str, *versions: str) -> bool:
+        return {await version(proxy, host) for _ in range(20)} == set(versions)
+
+    place(near="here", far="elsewhere")
+    await lab.serve()
+    await lab.envoy(sidecar(proxy, "here"))
+    await eventually(lambda: answered(Target(proxy, "local")))
+    assert await uses("preferring", "near")
+    assert await uses("local", "near")
+    place(near="there", far="elsewhere")
+    await eventually(lambda: answered(Target(proxy, "local"), 503))
+    assert await uses("preferring", "near"), "it is in the same zone still"
+    place(near="elsewhere", far="elsewhere")
+    await eventually(lambda: uses("preferring", "near", "far"))
 
 
 class NameServer(asyncio.DatagramProtocol):

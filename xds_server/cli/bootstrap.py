@@ -35,6 +35,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 )
 @click.option("--http-proxy-port", type=click.IntRange(0, 65535), default=0, help="A sidecar's HTTP proxy port.")
 @click.option("--unprivileged", is_flag=True, help="The proxy cannot bind ports below 1024.")
+@click.option("--node-name", default="", help="The cluster's node that the proxy runs on, which says where it is.")
 @click.option("--xds-host", default="127.0.0.1", show_default=True, help="Address or name of the xDS server.")
 @click.option("--xds-port", type=click.IntRange(1, 65535), default=15010, show_default=True, help="Port of it.")
 @click.option("--tls-ca", default="", metavar="FILE", help="Who signs the server's certificate, PEM; means TLS.")

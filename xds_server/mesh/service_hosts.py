@@ -63,14 +63,12 @@ def host_names(service: Service, namespace: str) -> tuple[str, ...]:
 
 def domains(service: Service, namespace: str) -> tuple[str, ...]:
     """Every name that a client in `namespace` may write in Host for the service."""
+    full = {service.host, *(alias.host for alias in service.aliases)}
     called = host_names(service, namespace)
-    plain = [called[0], f"{called[0]}.", *called[1:]]
+    plain = [form for name in called for form in ((name, f"{name}.") if name in full else (name,))]
     plain += [f"[{ip}]" if ":" in ip else ip for ip in service.addresses if "/" not in ip]
     if service.headless:
         plain.append(f"*.{service.host}")
-    for alias in service.aliases:
-        if visible(alias.exported_to, namespace):
-            plain += [alias.host, f"{alias.host}.", *names.short_hosts(alias.host, namespace)]
     return tuple(dict.fromkeys(plain))
 
 

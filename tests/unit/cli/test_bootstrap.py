@@ -43,6 +43,7 @@ CASES = [
         Proxy(kind=ProxyKind.SIDECAR, interception=Interception.TPROXY),
         id="a sidecar that intercepts",
     ),
+    pytest.param(["--node-name", "node-a"], Proxy(node="node-a"), id="where it runs"),
 ]
 
 
