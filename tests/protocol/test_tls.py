@@ -75,7 +75,7 @@ def channel(server: Serving, pair: Pair | None, ca: Pair = CA) -> grpc.aio.Chann
     )
 
 
-async def served(server: Serving, pair: Pair, ca: Pair = CA) -> list[str]:
+async def served(server: Serving, pair: Pair | None, ca: Pair = CA) -> list[str]:
     """The names of the clusters that the client is given."""
     async with channel(server, pair, ca) as connection:
         call = DeltaCall(connection, node=NODE)
@@ -163,6 +163,13 @@ async def test_plain_text_gets_nothing(files: Files) -> None:
     async with secured(files) as server, server.channel() as connection:
         call = connection.stream_stream(DELTA_ADS)()
         assert await call.code() is Code.UNAVAILABLE
+
+
+async def test_without_an_authority_for_clients_they_need_no_certificate(files: Files) -> None:
+    alone = TlsFiles(files.paths.certificate, files.paths.key)
+    async with serving([cluster("a")], Options(port=0, credentials=credentials(alone))) as server:
+        for pair in (None, GOOD):
+            assert await served(server, pair) == ["a"]
 
 
 async def test_new_files_count_for_new_connections_and_old_ones_go_on(files: Files) -> None:
