@@ -92,6 +92,8 @@ class Upstream:
             writer.write(b"HTTP/1.1 %d Answer\r\ncontent-length: %d\r\n\r\n" % (self._status(headers), len(body)))
             writer.write(b"" if method == "HEAD" else body)
             await writer.drain()
+            if headers.get("connection") == "close":
+                return
 
     def _status(self, headers: dict[str, str]) -> int:
         if "x-answer" not in headers:
