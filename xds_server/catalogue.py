@@ -46,7 +46,7 @@ CATALOGUE: dict[str, Code] = {
     ),
     "XDS1011": Code(_W, "the file is empty now", "its objects stay as they were until the file is deleted"),
     "XDS1012": Code(_I, "{field} is for {whose}", "nothing that a proxy gets depends on it"),
-    "XDS1014": Code(_I, "{kind} has a field that this version does not know: {field}", "the field has no effect"),
+    "XDS1013": Code(_I, "{kind} has a field that this version does not know: {field}", "the field has no effect"),
     "XDS1014": Code(_I, "{field} of the mesh's settings is not used here", "nothing that a proxy gets depends on it"),
     # 2xxx: references
     "XDS2001": Code(_E, "there is no service {host!r}", "requests to it are answered 503", ("IST0101", "KIA1101")),

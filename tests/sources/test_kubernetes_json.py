@@ -140,7 +140,7 @@ def test_a_field_of_a_newer_kubernetes_does_not_lose_the_object() -> None:
     found = decode(put("Service", item))
     assert found.object is not None
     assert [(told.code, told.ref, told.message) for told in found.diagnostics] == [
-        ("XDS1014", None, f"Service has a field that this version does not know: {field}")
+        ("XDS1013", None, f"Service has a field that this version does not know: {field}")
         for field in ("novelty", "spec.ports.speed")
     ]
 

@@ -62,7 +62,7 @@ def _from_newer(raw: Raw, mistakes: list[Mistake]) -> Decoded:
         del holder[field]
     fields = sorted({format_path(tuple(step for step in one.path if isinstance(step, str))) for one in mistakes})
     known = decode(msgspec.structs.replace(raw, body=msgspec.json.encode(value)))
-    told = tuple(diagnostic("XDS1014", None, kind=raw.ref.kind, field=field) for field in fields)
+    told = tuple(diagnostic("XDS1013", None, kind=raw.ref.kind, field=field) for field in fields)
     return Decoded(known.object, (*known.diagnostics, *told))
 
 
