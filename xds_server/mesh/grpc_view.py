@@ -29,6 +29,7 @@ from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.scope import EVERYTHING
 from xds_server.mesh.service_hosts import ServiceRoutes
+from xds_server.mesh.visibility import visible
 
 
 class GrpcView:
@@ -41,24 +42,25 @@ class GrpcView:
         for service, port in routes.entries():
             if port.protocol is Protocol.TLS or service.discovery is not Discovery.ENDPOINTS:
                 continue
-            table, notes = memo(_route_table, service, port, routes.of(service, port))
+            hosts = (service.host, *(a.host for a in service.aliases if visible(a.exported_to, proxy.namespace)))
+            table, notes = memo(_route_table, service, port, routes.of(service, port), hosts)
             gathered.notes += notes
             self.route_tables.append(table)
-            self.api_listeners.append(memo(_api_listener, service, port))
+            self.api_listeners += [memo(_api_listener, service, port, host) for host in hosts]
 
 
-def _api_listener(service: Service, port: ServicePort) -> ApiListener:
-    target = names.virtual_host(service.host, port.number)
+def _api_listener(service: Service, port: ServicePort, host: str) -> ApiListener:
+    target = names.virtual_host(host, port.number)
     return ApiListener(target, names.outbound(port.number, "", service.host), (service.origin,))
 
 
 def _route_table(
-    service: Service, port: ServicePort, routes: tuple[Route, ...]
+    service: Service, port: ServicePort, routes: tuple[Route, ...], hosts: tuple[str, ...]
 ) -> tuple[RouteTable, tuple[Diagnostic, ...]]:
     notes = tuple(diagnostic("XDS4014", r.origin.ref, r.origin.path, field="corsPolicy") for r in routes if r.cors)
     kept = tuple(msgspec.structs.replace(route, cors=None) if route.cors else route for route in routes)
-    target = names.virtual_host(service.host, port.number)
-    host = VirtualHost(target, (target, service.host), kept)
+    domains = tuple(form for host in hosts for form in (names.virtual_host(host, port.number), host))
+    host = VirtualHost(domains[0], domains, kept)
     origins = dict.fromkeys((service.origin, *(route.origin for route in routes)))
     return RouteTable(names.outbound(port.number, "", service.host), (host,), tuple(origins), in_client=True), notes
 
@@ -75,6 +77,10 @@ def grpc_backend(backend: Backend, ref: BackendRef) -> tuple[Backend, tuple[Diag
         kind = Algorithm.RING_HASH if hashed else Algorithm.ROUND_ROBIN
         balancing = LoadBalancing(kind, policy.load_balancing.hash_key if hashed else None)
         policy = msgspec.structs.replace(policy, load_balancing=balancing)
+    key = policy.load_balancing.hash_key
+    if key is not None and key.source_ip:  # the client knows no other address than its own (gRFC A42)
+        notes.append(diagnostic("XDS4014", origin.ref, origin.path, field="hashing by the client's address"))
+        policy = msgspec.structs.replace(policy, load_balancing=LoadBalancing(Algorithm.ROUND_ROBIN))
     if policy.load_balancing.algorithm is Algorithm.LEAST_REQUEST:
         # gRPC's C++ and Python refuse it (gRFC A48 made it an option), and as the default nobody may have asked for it.
         balancing = msgspec.structs.replace(policy.load_balancing, algorithm=Algorithm.ROUND_ROBIN)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.objects import SIDECAR, seen, snapshot
+from tests.objects import GRPC, SIDECAR, seen, snapshot
 from xds_server.memo import Generations, no_memo
 from xds_server.mesh.local_addresses import reason_to_refuse
-from xds_server.mesh.model import Discovery, Nearness, Service
+from xds_server.mesh.model import Algorithm, Discovery, Nearness, Service
 from xds_server.mesh.registry import Registry, registry
 from xds_server.mesh.service_entries import AUTOMATIC, automatic_addresses
 
@@ -371,3 +371,17 @@ def test_what_did_not_change_keeps_its_object() -> None:
     after = registry(objects, memo)
     assert set(map(id, before.endpoints)) == set(map(id, after.endpoints))
     assert {id(each) for each in before.endpoints.values()} == {id(each) for each in after.endpoints.values()}
+
+
+def test_a_grpc_client_finds_a_service_by_its_aliases() -> None:
+    view, _ = seen(kubernetes(PORT), external("one", WEB), proxy=GRPC)
+    one = "one.shop.svc.cluster.local"
+    assert [listener.name for listener in view.api_listeners] == [f"{WEB}:80", f"{one}:80"]
+    assert {listener.route_table for listener in view.api_listeners} == {f"outbound|80||{WEB}"}
+    assert view.route_tables[0].virtual_hosts[0].domains == (f"{WEB}:80", WEB, f"{one}:80", one)
+
+
+def test_a_grpc_client_cannot_be_told_apart_by_its_address() -> None:
+    view, notes = seen(kubernetes(f"sessionAffinity: ClientIP, {PORT}"), proxy=GRPC)
+    assert [backend.policy.load_balancing.algorithm for backend in view.backends] == [Algorithm.ROUND_ROBIN]
+    assert [note.code for note in notes] == ["XDS4014"]
