@@ -49,6 +49,9 @@ golden: setup ## Rewrite the expected output of tests/golden and examples
 docs: setup ## Rewrite the generated documentation
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_manifests.py --update-docs
 
+protos: setup ## Compile protos/ after a change
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. protos/xds_server/admin/*.proto
+
 bench: setup ## Measure the delivery engine against its floor
 	$(BIN)/python -m benchmarks.delivery
 

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from xds_server.admin import introspection
 from xds_server.admin.app import Answers, admin_app
 from xds_server.admin.metrics import SourceMetrics
 from xds_server.admin.server import AdminServer
@@ -24,7 +25,7 @@ from xds_server.sources.kubernetes import News
 from xds_server.store import Batch, Changes, Store
 from xds_server.version import __version__
 from xds_server.xds.credentials import TlsFiles, credentials
-from xds_server.xds.server import Options, XdsServer
+from xds_server.xds.server import Options, XdsServer, is_local
 
 log = structlog.get_logger()
 _SHORT = {type_url: short for short, type_url in TYPES.items()}
@@ -41,6 +42,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     fleet = Fleet(store.changes)
     observer = Observer(fleet, store.changes)
     xds = XdsServer(fleet, _options(settings))
+    if _options(settings).introspection:
+        known = introspection.Known(xds.streams, lambda: store.changes.value.sources)
+        xds.add(introspection.SERVICE, introspection.handler(known, is_local))
     admin = AdminServer(admin_app(_answers(fleet, observer, health)), settings.admin_host, settings.admin_port)
     xds_port = await xds.start()
     async with asyncio.TaskGroup() as tasks:

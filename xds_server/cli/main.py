@@ -21,6 +21,8 @@ COMMANDS: dict[str, str] = {
     "certs": "Make certificates for TLS on the xDS channel.",
     "check": "Ask a running server whether it is ready.",
     "demo": "Watch requests go through a real Envoy.",
+    "ps": "Show the proxies that are connected to a server.",
+    "why": "Say which lines made what a proxy has.",
     "version": "Print the version.",
 }
 """Name -> short help, which `--help` prints without importing the command."""

@@ -18,9 +18,11 @@ from xds_server.dump import SECTIONS, dump, origins, readable
 from xds_server.envoy.resource import TYPES, Resources
 from xds_server.findings import findings
 from xds_server.kube.meta import Source
+from xds_server.mesh.defaults import applied
+from xds_server.mesh.model import View
 from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
 from xds_server.settings import Inputs
-from xds_server.translate import translate
+from xds_server.translate import translate, view_of
 
 
 class ProxyType(click.ParamType[Proxy]):
@@ -48,7 +50,15 @@ def _types(_: click.Context, __: click.Parameter, value: str) -> tuple[str, ...]
 @click.option("--proxy", "-p", type=ProxyType(), help="Whose resources.  [default: a gateway that all Gateways select]")
 @click.option("--types", "-t", default=",".join(TYPES), callback=_types, show_default=True, help="Which resources.")
 @click.option("--output", "-o", type=click.Choice(FORMATS), default="yaml", show_default=True)
-def command(directory: str | None, proxy: Proxy | None, types: tuple[str, ...], output: str, **flags: Any) -> int:
+@click.option("--explain-defaults", is_flag=True, help="Print instead what holds where nothing is said, and for what.")
+def command(
+    directory: str | None,
+    proxy: Proxy | None,
+    types: tuple[str, ...],
+    output: str,
+    explain_defaults: bool,
+    **flags: Any,
+) -> int:
     """Print the xDS resources that the YAML in DIR (a directory, a file, or - for stdin), a cluster (--source
     kubernetes), or several of these give a proxy.
 
@@ -65,11 +75,23 @@ def command(directory: str | None, proxy: Proxy | None, types: tuple[str, ...], 
     found = findings(translation.diagnostics, snapshot.sources)
     for finding in found:
         click.echo(block(finding), err=True)
-    if output == "yaml":
+    if explain_defaults:
+        click.echo(defaults(view_of(snapshot, proxy or EVERY_GATEWAY)))
+    elif output == "yaml":
         click.echo(as_yaml(translation.resources, types, snapshot.sources))
     else:
         click.echo(as_json(translation.resources, types))
     return exit_code(snapshot, found)
+
+
+def defaults(view: View) -> str:
+    """One line for each default, and below it what it holds for."""
+    lines = []
+    for (what, value, field), names in applied(view):
+        if names:
+            lines.append(f"{what}: {value}  ({field})")
+            lines += [f"  {name}" for name in names]
+    return "\n".join(lines)
 
 
 def as_json(resources: Resources, types: tuple[str, ...]) -> str:
