@@ -44,6 +44,11 @@ SERVICES = {
 There is no `Fetch...`: it would be a second door to guard."""
 
 
+def is_local(context: Any) -> bool:
+    """Whether the caller is on this machine."""
+    return bool(context.peer().startswith(LOOPBACK))
+
+
 class Options(msgspec.Struct, frozen=True):
     """host, port: where to listen; port 0 picks a free one. identifier: `control_plane.identifier`.
     max_streams: streams at the same time; more are answered RESOURCE_EXHAUSTED.
@@ -76,12 +81,20 @@ class XdsServer:
         self._fleet = fleet
         self._options = options or Options()
         self._streams: dict[Stream, None] = {}
+        self._more: dict[str, grpc.GenericRpcHandler] = {}
         self._draining = False
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._ready: asyncio.Task[None] | None = None
         rate = self._options.streams_per_second
         self._new_streams = Allowance(rate, rate * BURST)
+
+    def add(self, service: str, handler: grpc.GenericRpcHandler) -> None:
+        """Serves one more gRPC service on the same port; before `start`."""
+        self._more[service] = handler
+
+    def streams(self) -> tuple[Stream, ...]:
+        return tuple(self._streams)
 
     async def start(self) -> int:
         """Listens. Returns the bound port. Raises OSError when the address cannot be had."""
@@ -96,7 +109,9 @@ class XdsServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if options.introspection:
             server.add_generic_rpc_handlers((self._status_handler(),))
-        names = (*SERVICES, *([status.SERVICE] * options.introspection), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        server.add_generic_rpc_handlers(tuple(self._more.values()))
+        own = (*SERVICES, *([status.SERVICE] * options.introspection), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (*own, *self._more)
         reflection.enable_server_reflection(names, server)
         await self._health.set("", health_pb2.HealthCheckResponse.NOT_SERVING)
         address = f"{options.host}:{options.port}"
@@ -186,7 +201,7 @@ class XdsServer:
         )
 
     async def _fetch_status(self, request: ClientStatusRequest, context: Any) -> ClientStatusResponse:
-        if not context.peer().startswith(LOOPBACK):
+        if not is_local(context):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "only clients on the server's machine are told")
         try:
             return status.client_status(request, ((stream.node, stream.resources()) for stream in self._streams))
