@@ -47,7 +47,17 @@ def generated() -> str:
             sections.append(
                 f"## {title}\n\n| code | level | message | effect | also |\n|---|---|---|---|---|\n{rows}\n"
             )
-    return "\n".join(sections)
+    return "\n".join((*sections, _twins()))
+
+
+def _twins() -> str:
+    """From the codes that users of Istio and Kiali know to ours."""
+    ours: dict[str, list[str]] = {}
+    for name, code in sorted(CATALOGUE.items()):
+        for twin in code.twins:
+            ours.setdefault(twin, []).append(f"[{name}](#{name.lower()})")
+    rows = "\n".join(f"| {twin} | {', '.join(found)} |" for twin, found in sorted(ours.items()))
+    return f"## Codes of Istio and Kiali\n\n| theirs | ours |\n|---|---|\n{rows}\n"
 
 
 def _row(name: str, code: Code) -> str:

@@ -90,10 +90,13 @@ CATALOGUE: dict[str, Code] = {
     "XDS2008": Code(
         _W, "the VirtualService has no hosts, and none delegates to it by its name", "none of its routes is used"
     ),
+    "XDS2037": Code(_E, "{address!r} is not {wanted}", "the service cannot be reached by it; all else works"),
     # 3xxx: conflicts and shadowing
     "XDS3001": Code(_W, "{first} already sets the trafficPolicy of {host}", "this one has no effect"),
     "XDS3002": Code(_W, "{first} already defines the subset {subset!r}", "this one has no effect"),
-    "XDS3003": Code(_W, "no request can reach this route: {first} before it takes all of them", "", ("IST0130",)),
+    "XDS3003": Code(
+        _W, "no request can reach this route: {first} before it takes all of them", "", ("IST0130", "IST0131")
+    ),
     "XDS3005": Code(
         _W,
         "{first} already has {where} for connections that are not HTTP",
@@ -124,9 +127,7 @@ CATALOGUE: dict[str, Code] = {
     "XDS3012": Code(
         _W, "{first} says that port {port} of the workload speaks another protocol", "the oldest Service counts"
     ),
-    "XDS3013": Code(
-        _E, "{where} is already where {first} is reached", "this cannot be reached there from such a sidecar"
-    ),
+    "XDS3013": Code(_E, "{where} is already used for {first}", "this cannot be reached there from such a sidecar"),
     "XDS3014": Code(
         _W, "connections for {what} that come to {where} already go where {first} says", "it does not get them"
     ),
@@ -151,6 +152,7 @@ CATALOGUE: dict[str, Code] = {
         _E,
         "matching on claims of a token is not supported",
         "the match is left out; requests it was meant for fall to the next route",
+        ("IST0149",),
     ),
     "XDS4011": Code(_E, "{value!r} {reason}", "the value is left out; the rest of the route works"),
     "XDS4012": Code(_W, "port {port} is below 1024, which an unprivileged proxy cannot bind", "it is left out"),
@@ -218,9 +220,6 @@ CATALOGUE: dict[str, Code] = {
     "XDS5004": Code(_E, "the TLS mode {mode} is not supported", "no TLS settings are used; a server is left out"),
     "XDS5005": Code(_E, "minProtocolVersion {minimum} is above maxProtocolVersion {maximum}", "the server is left out"),
     "XDS5006": Code(_E, "{value!r} {reason}", "it is left out; without any other the server is left out"),
-    "XDS5007": Code(
-        _W, "{first} has the same port and another certificate for {host!r}", "its clients must open a new connection"
-    ),
     "XDS5008": Code(
         _I,
         "a sidecar is given Secrets only by a DestinationRule that selects it with workloadSelector",

@@ -9,6 +9,7 @@ from xds_server.envoy.build import build
 from xds_server.envoy.resource import Resources
 from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo, no_memo
+from xds_server.mesh.model import View
 from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
 from xds_server.mesh.resolve import Mesh, resolve
 from xds_server.mesh.topology import placed_proxy
@@ -29,6 +30,12 @@ def translate(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_
     """
     mesh = memo(resolve, snapshot, memo)
     return memo(_translation, snapshot, mesh, placed_proxy(mesh.registry, proxy), memo)
+
+
+def view_of(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY) -> View:
+    """The half-way stage: what the objects mean to a proxy, before it is written down for Envoy."""
+    mesh = resolve(snapshot, no_memo)
+    return view(mesh, placed_proxy(mesh.registry, proxy), no_memo)
 
 
 def _translation(snapshot: Snapshot, mesh: Mesh, proxy: Proxy, memo: Memo) -> Translation:

@@ -18,20 +18,22 @@ WARNED = {
     ),
     "a field below a list": (
         VIRTUAL_SERVICE,
-        "spec: {http: [{}, {delegate: {name: a}}]}",
+        "spec: {http: [{}, {fault: {delay: {exponentialDelay: 1s}}}]}",
         [
-            "XDS1007 spec.http[1].delegate: spec.http[1].delegate is not supported "
-            "(write the routes into this VirtualService)"
+            "XDS1007 spec.http[1].fault.delay.exponentialDelay: "
+            "spec.http[1].fault.delay.exponentialDelay is not supported (use fixedDelay)"
         ],
     ),
     "a field of a traffic policy, wherever that stands": (
         DESTINATION_RULE,
-        "spec: {host: h, trafficPolicy: {tunnel: {targetHost: a, targetPort: 1}}, "
-        "subsets: [{name: v, trafficPolicy: {proxyProtocol: {version: V1}}}]}",
+        "spec: {host: h, trafficPolicy: {loadBalancer: {zoneAwareLbSetting: {enabled: true}}}, "
+        "subsets: [{name: v, trafficPolicy: {retryBudget: {budgetInterval: 1s}}}]}",
         [
-            "XDS1007 spec.trafficPolicy.tunnel: spec.trafficPolicy.tunnel is not supported",
-            "XDS1007 spec.subsets[0].trafficPolicy.proxyProtocol: "
-            "spec.subsets[0].trafficPolicy.proxyProtocol is not supported",
+            "XDS1007 spec.trafficPolicy.loadBalancer.zoneAwareLbSetting: "
+            "spec.trafficPolicy.loadBalancer.zoneAwareLbSetting is not supported (use localityLbSetting)",
+            "XDS1007 spec.subsets[0].trafficPolicy.retryBudget.budgetInterval: "
+            "spec.subsets[0].trafficPolicy.retryBudget.budgetInterval is not supported "
+            "(Envoy counts the requests of the moment)",
         ],
     ),
     "not the API's own default": (SERVICE, "spec: {externalTrafficPolicy: Cluster, allocateLoadBalancerNodePorts: true}", []),
