@@ -13,7 +13,7 @@ from xds_server.kube.meta import Raw
 from xds_server.sources.condition import Condition
 from xds_server.sources.kubernetes_api import Access, Api, Unreachable
 from xds_server.sources.kubernetes_json import Reader, refusal, secret_names
-from xds_server.sources.kubernetes_resources import Resource, Scope, resources, secret
+from xds_server.sources.kubernetes_resources import SECRETS, Resource, Scope, resources, secret
 from xds_server.sources.listwatch import (
     Began,
     Broken,
@@ -160,7 +160,8 @@ class _Cluster:
         wanted = {resource for name in names for resource in secret(name, self._scope)}
         for resource in wanted - self._follows.keys():
             self._follow(resource)
-        for resource in [one for one in self._follows if one.name and one not in wanted]:
+        secrets = [one for one in self._follows if (one.group, one.kind) == SECRETS]
+        for resource in [one for one in secrets if one not in wanted]:
             follow = self._follows.pop(resource)
             follow.task.cancel()
             self._changed((), follow.known)

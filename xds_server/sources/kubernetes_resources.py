@@ -94,9 +94,9 @@ def resources(scope: Scope, kinds: Mapping[tuple[str, str], Kind] = KINDS) -> li
 
 
 def secret(name: str, scope: Scope) -> list[Resource]:
-    """The secrets of one name in every namespace that is read."""
+    """The secrets of one name in every namespace that is read. One that is forbidden must not hold up the rest."""
     found = _scoped(*SECRETS, KINDS[SECRETS], scope)
-    return [msgspec.structs.replace(resource, name=name) for resource in found]
+    return [msgspec.structs.replace(resource, name=name, is_optional=True) for resource in found]
 
 
 def _scoped(group: str, kind: str, entry: Kind, scope: Scope) -> Iterable[Resource]:
