@@ -31,7 +31,7 @@ def distinct(chains: Iterable[Chain]) -> tuple[tuple[Chain, ...], tuple[Clash, .
         if first is not None:
             free = _without(chain.match, taken)
             if first.traffic != chain.traffic:
-                clashes.append(Clash(chain, first, _words(chain.match)))
+                clashes.append(Clash(chain, first, _words(chain.match, free)))
             if free is None:
                 continue
             chain = msgspec.structs.replace(chain, match=free)
@@ -60,6 +60,8 @@ def _without(match: ChainMatch, taken: dict[Key, Chain]) -> ChainMatch | None:
     return None
 
 
-def _words(match: ChainMatch) -> str:
-    to = [*match.server_names, *match.destinations, *([f"port {match.port}"] if match.port else [])]
-    return ", ".join(to) or "everything"
+def _words(match: ChainMatch, free: ChainMatch | None) -> str:
+    """What of the match is not free."""
+    kept = {*free.server_names, *free.destinations} if free else set()
+    lost = [value for value in (*match.server_names, *match.destinations) if value not in kept]
+    return ", ".join(lost) or (f"port {match.port}" if match.port else "everything")

@@ -39,11 +39,11 @@ HTTP_PORT = 80
 class Outbound:
     """Collects a sidecar's outbound listeners and route tables; lives only while its view is made.
 
-    taken: the names of the listeners that the proxy has already, and what made them.
+    taken: the names of the listeners that the proxy has already, and what has them, in words.
     """
 
     def __init__(
-        self, mesh: Mesh, proxy: Proxy, scope: Scope, memo: Memo, gathered: Gathered, taken: dict[str, Origin]
+        self, mesh: Mesh, proxy: Proxy, scope: Scope, memo: Memo, gathered: Gathered, taken: dict[str, str]
     ) -> None:
         self._proxy, self._scope, self._memo, self._gathered = proxy, scope, memo, gathered
         self._captures = proxy.interception is not Interception.NONE
@@ -67,16 +67,16 @@ class Outbound:
 
     # --- listeners ---------------------------------------------------------------------------------------
 
-    def _add(self, listener: Listener) -> None:
-        """Of two listeners with the same address only the first can listen."""
-        origin = (*listener.origins, OWN)[0]
-        first = self._taken.setdefault(listener.name, origin)
-        if first is origin:
+    def _add(self, listener: Listener, words: str = "") -> None:
+        """Of two listeners with the same address only the first can listen. words: what it is."""
+        if listener.name not in self._taken:
+            self._taken[listener.name] = words or str(listener.origins[0].ref)
             self.listeners.append(listener)
             return
+        first = self._taken[listener.name]
         where = f"{listener.address}:{listener.port}" if listener.port else listener.address
         for each in listener.origins:
-            self._gathered.notes.append(diagnostic("XDS3013", each.ref, each.path, where=where, first=first.ref))
+            self._gathered.notes.append(diagnostic("XDS3013", each.ref, each.path or ("spec",), where=where, first=first))
 
     def _add_place(self, place: Place, offers: list[Offer]) -> None:
         http = [offer for offer in offers if offer.is_http]
@@ -90,9 +90,11 @@ class Outbound:
         kept, clashes = distinct(chains)
         for clash in clashes:
             origin, first = clash.chain.origins[-1], clash.first.origins[-1]
-            self._gathered.notes.append(
-                diagnostic("XDS3014", origin.ref, origin.path, what=clash.what, where=str(place), first=first.ref)
-            )
+            if clash.chain.origins == clash.first.origins[:1]:  # routes in the place of the service's own endpoints
+                continue
+            path = origin.path or ("spec",)
+            note = diagnostic("XDS3014", origin.ref, path, what=clash.what, where=str(place), first=first.ref)
+            self._gathered.notes.append(note)
         self._add(self._memo(_listener, place, kept, default, _origins(offers)))
 
     def _virtual_outbound(self) -> Listener:
@@ -130,10 +132,10 @@ class Outbound:
     def _unknown_chain(self, name: str) -> Chain:
         return Chain(name, ChainMatch(), Tcp((Destination(self._unknown),), self._unknown), origins=(OWN,))
 
-    def _unknown_host(self) -> VirtualHost:
-        if not self._unknown or self._unknown == names.BLACK_HOLE:
-            return _BLOCK_ALL
-        return self._memo(_allow_any, self._unknown)
+    def _unknown_host(self, place: Place) -> VirtualHost:
+        # Who comes to a port of the proxy itself did not want to go anywhere else.
+        nowhere = ("", names.BLACK_HOLE, names.PASSTHROUGH) if place.binds else ("", names.BLACK_HOLE)
+        return _BLOCK_ALL if self._unknown in nowhere else self._memo(_allow_any, self._unknown)
 
     # --- route tables --------------------------------------------------------------------------------------
 
@@ -154,7 +156,9 @@ class Outbound:
             hosts.append(self._host(offer, plain, taken))
         if place.shared:
             hosts += self._virtual_only(place.port, False, taken)
-        self._add_table(name, hosts, False, http, taken)
+        if "*" not in taken:
+            hosts.append(self._unknown_host(place))
+        self._add_table(name, hosts, False, http)
 
     def _members(self, http: list[Offer]) -> list[Offer]:
         """The endpoints with names of their own, of those services that are headless."""
@@ -167,11 +171,8 @@ class Outbound:
             if port.number == found[service.parent].port.number
         ]
 
-    def _add_table(
-        self, name: str, hosts: list[VirtualHost], ports_in_domains: bool, offers: list[Offer], taken: set[str]
-    ) -> None:
-        made = (*hosts, *(() if "*" in taken else (self._unknown_host(),)))
-        self.route_tables[name] = self._memo(_route_table, name, made, ports_in_domains, _origins(offers))
+    def _add_table(self, name: str, hosts: list[VirtualHost], ports_in_domains: bool, offers: list[Offer]) -> None:
+        self.route_tables[name] = self._memo(_route_table, name, tuple(hosts), ports_in_domains, _origins(offers))
 
     def _virtual_only(self, number: int, ports_in_domains: bool, taken: set[str]) -> list[VirtualHost]:
         """Hosts that only a VirtualService names; as in Istio they are served on port 80."""
@@ -206,11 +207,13 @@ class Outbound:
             both = (*with_port(plain, number), *(plain if number == HTTP_PORT else ()))
             hosts.append(self._host(offer, both, taken))
         hosts += self._virtual_only(HTTP_PORT, True, taken)
-        self._add_table(name, hosts, True, offers, taken)
+        if "*" not in taken:
+            hosts.append(self._unknown_host(place))
+        self._add_table(name, hosts, True, offers)
         said = (self._scope.origin,) if egress and self._scope.origin else ()
         origins = (*said, *_origins(offers)) or (OWN,)
         chain = Chain(name, ChainMatch(), Http(name, name), origins=origins)
-        self._add(self._memo(_listener, place, (chain,), None, origins))
+        self._add(self._memo(_listener, place, (chain,), None, origins), "the HTTP proxy")
 
 
 def _origins(offers: list[Offer]) -> tuple[Origin, ...]:

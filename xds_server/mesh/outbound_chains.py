@@ -63,8 +63,12 @@ class RawChains:
     def _chain(self, prefix: str, offer: Offer, match: ChainMatch, chosen: bool = False) -> Chain:
         """By the `tcp` routes, else to the service's endpoints. chosen: to the very one that the client wanted."""
         name = names.outbound(offer.port.number, "", offer.service.host)
-        route = next((route for route in self._tcp(offer) if not route.subnets), None)
-        if route is not None:
+        routes = [route for route in self._tcp(offer) if not route.subnets]
+        for other in routes[1:]:
+            note = diagnostic("XDS3010", other.origin.ref, other.origin.path, first=routes[0].origin.ref)
+            self._gathered.notes.append(note)
+        if routes:
+            route = routes[0]
             origins = (offer.service.origin, route.origin)
             return Chain(prefix + name, match, route.traffic(name), origins=origins)
         ref = self._routes.backend(offer.service, offer.port, chosen)

@@ -30,7 +30,7 @@ class SidecarView(Value, frozen=True, eq=False, gc=False):
 def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> SidecarView:
     limits = memo(scope, mesh.sidecars.of(proxy), proxy.namespace, mesh.config.allows_any)
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
-    taken = {listener.name: listener.origins[0] for listener in inbound.listeners}
+    taken = {listener.name: str(listener.origins[0].ref) for listener in inbound.listeners}
     outbound = Outbound(mesh, proxy, limits, memo, gathered, taken)
     table = memo(_name_table, mesh.registry, proxy.namespace, limits.egress) if proxy.dns_capture else None
     return SidecarView(

@@ -55,9 +55,12 @@ def test_every_setting_is_read() -> None:
     assert notes == ()
     assert (config.allows_any, config.root, config.proxy_http_port) == (False, "mesh-root", 15080)
     assert config.connect_timeout == Duration(3 * 10**9)
-    assert config.default_http_retry_policy is not None and config.default_http_retry_policy.attempts == 1
-    assert config.tcp_keepalive is not None and config.tcp_keepalive.probes == 3
-    assert config.locality_lb_setting is not None and config.locality_lb_setting.enabled is True
+    assert config.default_http_retry_policy is not None
+    assert config.default_http_retry_policy.attempts == 1
+    assert config.tcp_keepalive is not None
+    assert config.tcp_keepalive.probes == 3
+    assert config.locality_lb_setting is not None
+    assert config.locality_lb_setting.enabled is True
     assert config.default_service_export_to == (".",)
     assert config.default_virtual_service_export_to == ("a",)
     assert config.default_destination_rule_export_to == ("b",)
@@ -90,7 +93,8 @@ def test_a_mistake_leaves_the_last_good_form_in_force(text: str, words: str) -> 
     found, said = config_map(text)
     assert found is None
     [only] = said
-    assert only.startswith("XDS1005 data.mesh: ") and words in only
+    assert only.startswith("XDS1005 data.mesh: ")
+    assert words in only
 
 
 @pytest.mark.parametrize(("name", "namespace"), [("istio", "default"), ("other", "istio-system")])
