@@ -145,6 +145,7 @@ def assembled(
     )
 
 
+_HEAVIEST = 2**31
 _BEST_FIRST = {Health.HEALTHY: 0, Health.DRAINING: 1, Health.UNHEALTHY: 2}
 
 
@@ -164,7 +165,16 @@ def _merged(candidates: Iterable[Candidate], order: Sequence[str]) -> tuple[Endp
             result.append(msgspec.structs.replace(found[0], more_addresses=others) if others else found[0])
         else:
             result += found
-    return tuple(sorted(result))
+    return tuple(sorted(_within_bounds(result)))
+
+
+def _within_bounds(endpoints: list[Endpoint]) -> list[Endpoint]:
+    """Envoy adds the weights up in 32 bits: those that are too heavy together keep their proportions."""
+    total = sum(endpoint.weight for endpoint in endpoints)
+    if total <= _HEAVIEST:
+        return endpoints
+    scale = _HEAVIEST / total
+    return [msgspec.structs.replace(each, weight=int(each.weight * scale) or 1) for each in endpoints]
 
 
 def _by_health(candidate: Candidate) -> int:

@@ -75,7 +75,7 @@ def _nothing(entry: ServiceEntry, host: str, selected: bool) -> list[Diagnostic]
     if spec.workload_selector is not None:
         return [] if selected else [diagnostic("XDS2034", entry.ref, ("spec", "workloadSelector"))]
     if spec.resolution in DNS and "*" in host and not spec.endpoints:
-        path = ("spec", "hosts", [text.lower() for text in spec.hosts].index(host))
+        path = ("spec", "hosts", [text.lower().rstrip(".") for text in spec.hosts].index(host))
         return [diagnostic("XDS2035", entry.ref, path, host=host, resolution=spec.resolution)]
     return []
 

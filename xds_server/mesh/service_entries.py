@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_network
 
 from xds_server.diagnostics import Diagnostic, ObjectRef, diagnostic
 from xds_server.kube.istio.service_entry import ServiceEntry
+from xds_server.mesh.endpoints import is_ip
 from xds_server.mesh.model import Discovery, Protocol, Service, ServicePort
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.protocols import declared_protocol, port_protocol
@@ -33,6 +34,7 @@ def entry_services(entry: ServiceEntry, default_export: tuple[str, ...] = ()) ->
     notes: list[Diagnostic] = []
     ports = _ports(entry, notes)
     prefers = annotated_nearness(entry, notes)
+    addresses = _addresses(entry, notes)
     return tuple(
         Service(
             host=host,
@@ -40,7 +42,7 @@ def entry_services(entry: ServiceEntry, default_export: tuple[str, ...] = ()) ->
             namespace=meta.namespace,
             ports=ports,
             origin=Origin(entry.ref),
-            addresses=tuple(sorted(set(spec.addresses))) or _given(entry, host),
+            addresses=addresses or _given(entry, host),
             discovery=_DISCOVERY[spec.resolution],
             external=spec.location == "MESH_EXTERNAL",
             exported_to=exported_to(spec.export_to, meta.namespace, default_export),
@@ -48,7 +50,7 @@ def entry_services(entry: ServiceEntry, default_export: tuple[str, ...] = ()) ->
             created=meta.creation_timestamp or "",
             prefers=prefers,
         )
-        for host in dict.fromkeys(host.lower() for host in spec.hosts)
+        for host in dict.fromkeys(host.lower().rstrip(".") for host in spec.hosts)
     ), tuple(notes)
 
 
@@ -68,10 +70,30 @@ def _ports(entry: ServiceEntry, notes: list[Diagnostic]) -> tuple[ServicePort, .
     return tuple(found)
 
 
+def _addresses(entry: ServiceEntry, notes: list[Diagnostic]) -> tuple[str, ...]:
+    found = []
+    for index, address in enumerate(entry.spec.addresses):
+        if _is_network(address):
+            found.append(address)
+        else:
+            path = ("spec", "addresses", index)
+            wanted = "an IP address or a range such as 10.0.0.0/8"
+            notes.append(diagnostic("XDS2037", entry.ref, path, address=address, wanted=wanted))
+    return tuple(sorted(set(found)))
+
+
+def _is_network(address: str) -> bool:
+    try:
+        ip_network(address, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _given(entry: ServiceEntry, host: str) -> tuple[str, ...]:
     """Addresses that a control plane gave to the host before."""
     listed = entry.status.addresses if entry.status else ()
-    return tuple(sorted({each.value for each in listed if each.host.lower() in ("", host) and each.value}))
+    return tuple(sorted({each.value for each in listed if each.host.lower() in ("", host) and is_ip(each.value)}))
 
 
 def wants_address(entry: ServiceEntry, service: Service) -> bool:

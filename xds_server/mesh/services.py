@@ -6,6 +6,7 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
 from xds_server.kube.meta import Object
 from xds_server.mesh import names
+from xds_server.mesh.endpoints import is_ip
 from xds_server.mesh.load_balancers import cloud_notes
 from xds_server.mesh.local_addresses import reason_to_refuse
 from xds_server.mesh.model import Discovery, Nearness, Protocol, Service, ServicePort
@@ -39,7 +40,7 @@ def kubernetes_service(service: core.Service, resolved: bool, default_export: tu
         namespace=meta.namespace,
         ports=_ports(service, notes),
         origin=Origin(ref),
-        addresses=tuple(sorted({ip for ip in cluster_ips(service) if ip != "None"})),
+        addresses=_cluster_addresses(service, notes),
         discovery=Discovery.DNS if resolved else Discovery.ENDPOINTS,
         headless="None" in cluster_ips(service),
         external=spec.type == "ExternalName",
@@ -70,6 +71,14 @@ def cluster_ips(service: core.Service) -> tuple[str, ...]:
     return spec.cluster_ips or ((spec.cluster_ip,) if spec.cluster_ip else ())
 
 
+def _cluster_addresses(service: core.Service, notes: list[Diagnostic]) -> tuple[str, ...]:
+    given = sorted({ip for ip in cluster_ips(service) if ip != "None"})
+    wrong = [ip for ip in given if not is_ip(ip)]
+    path = ("spec", "clusterIPs" if service.spec.cluster_ips else "clusterIP")
+    notes += [diagnostic("XDS2037", service.ref, path, address=ip, wanted="an IP address") for ip in wrong]
+    return tuple(ip for ip in given if ip not in wrong)
+
+
 def exports(service: core.Service, default: tuple[str, ...] = ()) -> frozenset[str]:
     """The namespaces that see the service. default: the mesh's own setting."""
     text = service.metadata.annotations.get(EXPORT_TO, "")
@@ -84,7 +93,7 @@ def external_addresses(service: core.Service) -> tuple[tuple[str, ...], tuple[Di
     """
     notes, found = [], []
     for index, ip in enumerate(service.spec.external_ips):
-        problem = reason_to_refuse(ip)
+        problem = reason_to_refuse(ip) or ("" if is_ip(ip) else "it is no IP address")
         if problem:
             path = ("spec", "externalIPs", index)
             notes.append(diagnostic("XDS6002", service.ref, path, address=ip, reason=problem))
@@ -94,7 +103,7 @@ def external_addresses(service: core.Service) -> tuple[tuple[str, ...], tuple[Di
     found += [
         ingress.ip
         for ingress in (balancer.ingress if balancer else ())
-        if ingress.ip and ingress.ip_mode != "Proxy" and not reason_to_refuse(ingress.ip)
+        if is_ip(ingress.ip) and ingress.ip_mode != "Proxy" and not reason_to_refuse(ingress.ip)
     ]
     return tuple(sorted(set(found))), tuple(notes)
 

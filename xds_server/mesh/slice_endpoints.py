@@ -83,7 +83,7 @@ def from_slices(
             if not _usable(address, piece, index, notes):
                 continue
             if endpoint.hostname:
-                hostnames.setdefault(endpoint.hostname, {})[address] = None
+                hostnames.setdefault(endpoint.hostname, {}).update({} if named else {address: None})
             health = Health.HEALTHY if anyway else _health(endpoint)
             if health is None:
                 continue
@@ -159,12 +159,13 @@ def from_endpoints(
         for index, subset in enumerate(listed.subsets):
             numbers = [each.port for each in subset.ports if each.name == port.name]
             for address, ready in _addresses(subset):
-                if address.hostname:
-                    hostnames.setdefault(address.hostname, {})[address.ip] = None
                 if not is_ip(address.ip):
                     path = ("subsets", index, "addresses")
                     notes.append(diagnostic("XDS2030", listed.ref, path, address=address.ip, wanted="an IP address"))
-                elif ready or anyway:
+                    continue
+                if address.hostname:
+                    hostnames.setdefault(address.hostname, {})[address.ip] = None
+                if ready or anyway:
                     labels = known.labels(address.target_ref)
                     locality = known.locality(address.target_ref, address.node_name)
                     whereabouts = Whereabouts(address.node_name or "", address.hostname)

@@ -141,6 +141,14 @@ MISTAKES = {
             "XDS1005 spec.ports: two ports have the same number",
         ],
     ),
+    "hosts that are no names": (
+        SERVICE_ENTRY,
+        "spec: {hosts: [a.com, 'a b', '*.example.com', 'a.*.com'], addresses: [10.0.0.1]}",
+        [
+            "XDS1005 spec.hosts[1]: a host is a DNS name, perhaps with *. before it",
+            "XDS1005 spec.hosts[3]: a host is a DNS name, perhaps with *. before it",
+        ],
+    ),
     "several ports of which one has no name": (
         SERVICE,
         "spec: {ports: [{port: 80}, {name: b, port: 81}]}",

@@ -278,6 +278,16 @@ def test_a_service_entry_has(texts: list[str], expected: list[str], noted: list[
     assert endpoints(*texts) == (expected, noted)
 
 
+def test_weights_that_are_too_heavy_together_keep_their_proportions() -> None:
+    text = entry(
+        STATIC + "endpoints: [{address: 10.0.0.1, weight: 4000000000}, {address: 10.0.0.2, weight: 2000000000}]"
+    )
+    result = registry(snapshot(text), no_memo)
+    ((heavy, light),) = (found.by_port[80] for found in result.endpoints.values())
+    assert heavy.weight + light.weight <= 2**31
+    assert heavy.weight == pytest.approx(2 * light.weight, abs=2)
+
+
 GROUP = """
 apiVersion: networking.istio.io/v1
 kind: WorkloadGroup

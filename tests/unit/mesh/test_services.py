@@ -72,6 +72,8 @@ PORT = "ports: [{name: http, port: 80}]"
         ("::ffff:127.0.0.1", True),
         ("fe80::1", True),
         ("224.0.0.1", True),
+        ("a name", True),
+        ("", True),
     ],
 )
 def test_nobody_is_led_to_the_machine_of_the_proxy(name: str, refused: bool) -> None:
@@ -86,6 +88,8 @@ def test_nobody_is_led_to_the_machine_of_the_proxy(name: str, refused: bool) -> 
         pytest.param("clusterIP: None", "{}", (), [], id="none when it is headless"),
         pytest.param("externalIPs: [192.0.2.1]", "{}", ("192.0.2.1",), [], id="an external IP"),
         pytest.param("externalIPs: [127.0.0.1]", "{}", (), ["XDS6002"], id="but not that of the proxy"),
+        pytest.param("externalIPs: [nonsense]", "{}", (), ["XDS6002"], id="nor what is none"),
+        pytest.param("clusterIP: nonsense", "{}", (), ["XDS2037"], id="nor as a cluster IP"),
         pytest.param(
             "type: LoadBalancer",
             "{loadBalancer: {ingress: [{ip: 192.0.2.1}, {ip: 192.0.2.2, ipMode: VIP}, {hostname: a.example.com}]}}",
@@ -284,6 +288,11 @@ class TestEntries:
     )
     def test_an_entry_that_needs_none_gets_no_automatic_address(self, text: str, addresses: tuple[str, ...]) -> None:
         assert [service.addresses for service in found(text).seen_from("shop")] == [addresses]
+
+    def test_an_address_that_is_none_is_named(self) -> None:
+        result = found(entry("hosts: [a.com], resolution: STATIC, addresses: [192.0.2.1, nonsense, 10.1.0.0/16]"))
+        assert [service.addresses for service in result.seen_from("shop")] == [("10.1.0.0/16", "192.0.2.1")]
+        assert codes(result) == ["XDS2037"]
 
     def test_automatic_addresses_are_the_same_in_any_order_and_never_shared(self) -> None:
         keys = [("ns", f"entry-{number}", "a.example.com") for number in range(3000)]

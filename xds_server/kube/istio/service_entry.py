@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -10,6 +11,9 @@ from xds_server.kube.istio.workload_entry import WorkloadEntrySpec
 from xds_server.kube.meta import Ignored, Model, Object
 from xds_server.kube.rules import at_most_one, check, rule
 from xds_server.kube.units import Port
+
+_LABEL = r"[a-z0-9_](?:[-a-z0-9_]*[a-z0-9_])?"
+_HOST = re.compile(rf"(?:\*[.-]?)?{_LABEL}(?:\.{_LABEL})*\.?", re.IGNORECASE)
 
 
 class ServiceEntryPort(Model, frozen=True, eq=False, gc=False):
@@ -39,9 +43,11 @@ class ServiceEntrySpec(Model, frozen=True, eq=False, gc=False):
         names = [port.name for port in self.ports]
         resolution = self.resolution
         has_cidr = any("/" in address for address in self.addresses)
+        odd = [index for index, host in enumerate(self.hosts) if not (_HOST.fullmatch(host) or host == "*")]
         check(
-            at_most_one(self, "endpoints", "workload_selector"),
+            *(rule(False, ("hosts", index), "a host is a DNS name, perhaps with *. before it") for index in odd),
             rule("*" not in self.hosts, ("hosts",), "a host cannot be * alone"),
+            at_most_one(self, "endpoints", "workload_selector"),
             rule(
                 not has_cidr or resolution in ("NONE", "STATIC"),
                 ("addresses",),
