@@ -8,6 +8,7 @@ every path comes last.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
@@ -18,6 +19,8 @@ EXACT, PREFIX, PATH_PREFIX, REGEX, PRESENT = StringMatchKind
 _EVERY_PATH = ("", "/")
 _WHOLE = (".*", "/.*", "*")
 _LITERAL = re.compile(r"(?:[\w/\-~%@:=&,;! ]|\\[./\-])*")
+
+_LAST = chr(0x10FFFF)  # behind everything
 
 Rank = tuple[int, int, int, int, int, int]
 
@@ -143,12 +146,17 @@ class Taken:
 
     def __init__(self) -> None:
         self._by_path: dict[str, list[Route]] = {}
-        self._elsewhere: list[Route] = []
+        self._by_regex: dict[str, list[Route]] = {}
+        self._without_case: list[Route] = []
 
     def add(self, route: Route) -> None:
         path = route.match.path
-        if path.kind is REGEX or path.ignore_case:
-            self._elsewhere.append(route)
+        if takes_every_path(path):
+            self._by_path.setdefault("", []).append(route)
+        elif path.kind is REGEX:
+            self._by_regex.setdefault(path.value, []).append(route)
+        elif path.ignore_case:
+            self._without_case.append(route)
         else:
             self._by_path.setdefault(path.value.rstrip("/"), []).append(route)
 
@@ -161,28 +169,58 @@ class Taken:
         text = literal_beginning(path.value) if path.kind is REGEX else path.value
         for beginning in dict.fromkeys(text[:end].rstrip("/") for end in range(len(text) + 1)):
             yield from self._by_path.get(beginning, ())
-        yield from self._elsewhere
+        if path.kind is REGEX:
+            yield from self._by_regex.get(path.value, ())
+        elif path.kind is EXACT:
+            for found in self._by_regex.values():
+                yield from found
+        yield from self._without_case
 
 
 def by_specificity(parts: Iterable[tuple[Route, ...]]) -> Iterator[Route]:
     """One list from several: always the most specific of the routes that may come next, of equal ones that of the
     first list. Two routes of one list keep their order if any request could match both, so that each list, taken
     alone, answers every request as before."""
-    lists = [list(part) for part in parts]
-    waits: list[list[int]] = []
+    lists = list(parts)
     ready: list[tuple[Rank, int, int]] = []  # a heap
+    followers: list[list[list[int]]] = []
+    waits: list[list[int]] = []
     for number, routes in enumerate(lists):
+        followers.append(_followers(routes))
         waits.append([0] * len(routes))
-        for later, route in enumerate(routes):
-            waits[number][later] = sum(may_share_requests(before.match, route.match) for before in routes[:later])
-            if not waits[number][later]:
-                heappush(ready, (rank(route.match), number, later))
+        for found in followers[number]:
+            for later in found:
+                waits[number][later] += 1
+        for place, route in enumerate(routes):
+            if not waits[number][place]:
+                heappush(ready, (rank(route.match), number, place))
     while ready:
         _, number, place = heappop(ready)
-        routes = lists[number]
-        yield routes[place]
-        for later in range(place + 1, len(routes)):
-            if may_share_requests(routes[place].match, routes[later].match):
-                waits[number][later] -= 1
-                if not waits[number][later]:
-                    heappush(ready, (rank(routes[later].match), number, later))
+        yield lists[number][place]
+        for later in followers[number][place]:
+            waits[number][later] -= 1
+            if not waits[number][later]:
+                heappush(ready, (rank(lists[number][later].match), number, later))
+
+
+def _followers(routes: tuple[Route, ...]) -> list[list[int]]:
+    """For each route the later ones that must stay behind it.
+
+    Paths can only meet when one begins with the other, so a route is compared with those alone."""
+    by_text: dict[str, list[int]] = {}
+    for place, route in enumerate(routes):
+        by_text.setdefault(_beginning(route), []).append(place)
+    ordered = sorted(by_text)
+    result = []
+    for place, route in enumerate(routes):
+        text = _beginning(route)
+        near = [text[:end] for end in range(len(text)) if text[:end] in by_text]
+        near += ordered[bisect_left(ordered, text) : bisect_left(ordered, text + _LAST)]
+        later = sorted(other for each in near for other in by_text[each] if other > place)
+        result.append([other for other in later if may_share_requests(route.match, routes[other].match)])
+    return result
+
+
+def _beginning(route: Route) -> str:
+    path = route.match.path
+    return (literal_beginning(path.value) if path.kind is REGEX else path.value).lower().rstrip("/")
