@@ -36,7 +36,11 @@ WARNED = {
             "(Envoy counts the requests of the moment)",
         ],
     ),
-    "not the API's own default": (SERVICE, "spec: {externalTrafficPolicy: Cluster, allocateLoadBalancerNodePorts: true}", []),
+    "not the API's own default": (
+        SERVICE,
+        "spec: {externalTrafficPolicy: Cluster, allocateLoadBalancerNodePorts: true}",
+        [],
+    ),
     "not an empty value": (
         SERVICE_ENTRY,
         "spec: {hosts: [a], resolution: STATIC, endpoints: [{address: b, network: ''}]}",
