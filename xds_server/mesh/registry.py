@@ -164,8 +164,10 @@ class _Gathering:
 
     def _note_clashes(self, ranked: Mapping[str, tuple[Service, ...]]) -> None:
         for host, same in ranked.items():
-            for service in same[1:]:
-                self._notes.append(diagnostic("XDS3007", service.origin.ref, (), host=host, first=same[0].origin.ref))
+            for index, service in enumerate(same[1:], 1):
+                hidden = any(other.namespace == service.namespace for other in same[:index])
+                effect, first = "nobody reaches this one" if hidden else "", same[0].origin.ref
+                self._notes.append(diagnostic("XDS3007", service.origin.ref, (), effect=effect, host=host, first=first))
 
     def _finished(
         self, ranked: Mapping[str, tuple[Service, ...]], names: tuple[ExternalName, ...]
@@ -185,11 +187,12 @@ class _Gathering:
             self._notes += port_notes(name, target)
         more = dict(self._external_addresses(ranked))
         finished = {
-            service: self._memo(_complete, service, more.get(service, ()), tuple(of.get(service, ())))
-            if service in more or service in of
+            service: self._memo(_complete, service, more.get(service, ()), tuple(of.get(service, ())), names)
+            if names or service in more or service in of
             else service
             for same in ranked.values()
             for service in same
+            for names in [_more_names(service, same) if len(same) > 1 else ()]
         }
         return finished, {host: (alias, finished[target]) for host, (alias, target) in targets.items()}
 
@@ -238,9 +241,22 @@ def _with_addresses(service: Service, addresses: tuple[str, ...]) -> Service:
     return msgspec.structs.replace(service, addresses=addresses)
 
 
-def _complete(service: Service, addresses: tuple[str, ...], aliases: tuple[Alias, ...]) -> Service:
+def _more_names(service: Service, same: tuple[Service, ...]) -> tuple[str, ...]:
+    """The subjectAltNames that a ServiceEntry of the same host adds to a Kubernetes Service, as in Istio; only one of
+    its own namespace, or others could say whom its clients believe."""
+    if service.origin.ref.kind != "Service":
+        return ()
+    found = (s.subject_alt_names for s in same if s is not service and s.namespace == service.namespace)
+    return tuple(dict.fromkeys(name for names in found for name in names))
+
+
+def _complete(
+    service: Service, addresses: tuple[str, ...], aliases: tuple[Alias, ...], names: tuple[str, ...]
+) -> Service:
     merged = tuple(dict.fromkeys((*service.addresses, *addresses)))
-    return msgspec.structs.replace(service, addresses=merged, aliases=aliases)
+    return msgspec.structs.replace(
+        service, addresses=merged, aliases=aliases, subject_alt_names=(*service.subject_alt_names, *names)
+    )
 
 
 def _endpoint_inputs(

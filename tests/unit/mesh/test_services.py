@@ -310,6 +310,34 @@ class TestEntries:
         assert automatic_addresses([("ns", "entry", "a.example.com")], every) == {}
 
 
+@pytest.mark.parametrize(
+    ("namespace", "names"),
+    [
+        pytest.param("shop", ("spiffe://a",), id="of its own namespace"),
+        pytest.param("other", (), id="but not one of another"),
+    ],
+)
+def test_an_entry_adds_to_the_names_of_a_kubernetes_service(namespace: str, names: tuple[str, ...]) -> None:
+    text = entry(f"hosts: [{WEB}], resolution: STATIC, subjectAltNames: ['spiffe://a']")
+    result = found(kubernetes(PORT), text.replace("namespace: shop", f"namespace: {namespace}"))
+    service = result.find(WEB, "shop")
+    assert service is not None
+    assert (service.origin.ref.kind, service.subject_alt_names) == ("Service", names)
+
+
+@pytest.mark.parametrize(
+    ("namespace", "effect"),
+    [
+        pytest.param("shop", "nobody reaches this one", id="where the first is"),
+        pytest.param("other", "clients of other namespaces reach the first", id="elsewhere"),
+    ],
+)
+def test_a_second_service_of_a_host_is_named(namespace: str, effect: str) -> None:
+    text = entry("hosts: [a.com], resolution: DNS")
+    result = found(text, text.replace("entry, namespace: shop", f"later, namespace: {namespace}"))
+    assert [(note.code, note.effect) for note in result.diagnostics] == [("XDS3007", effect)]
+
+
 HEADLESS = kubernetes("clusterIP: None, selector: {app: db}, ports: [{name: http, port: 80}]", "db")
 
 
