@@ -10,7 +10,7 @@ from xds_server.kube.snapshot import Snapshot
 QUIET = 0.1  # seconds without a change that end a batch, and after which the next change goes at once
 LONGEST = 0.5  # seconds that a change waits at most
 
-ENDPOINT_KINDS = frozenset({"EndpointSlice", "Endpoints", "Pod"})
+ENDPOINT_KINDS = frozenset({"EndpointSlice", "Endpoints", "Pod", "WorkloadEntry"})
 
 
 class Pace:
