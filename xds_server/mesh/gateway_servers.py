@@ -74,8 +74,16 @@ class BoundServer(msgspec.Struct, frozen=True):
         bind = self.server.bind
         if not self.is_https:
             return str(GatewayRoutes(self.port, bind))
-        meta, port = self.gateway.metadata, self.server.port
-        return str(GatewayRoutes(port.number, bind, port.name, meta.name, meta.namespace))
+        return self._https_routes(self.server.port.name)
+
+    @property
+    def numbered_route_table(self) -> str:
+        """With the server's place in its Gateway."""
+        return self._https_routes(f"{self.server.port.name}-{self.index}")
+
+    def _https_routes(self, port_name: str) -> str:
+        meta, number = self.gateway.metadata, self.server.port.number
+        return str(GatewayRoutes(number, self.server.bind, port_name, meta.name, meta.namespace))
 
 
 Listening = Mapping[tuple[str, int], tuple[BoundServer, ...]]

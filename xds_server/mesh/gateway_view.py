@@ -107,7 +107,7 @@ class GatewayView:
             if tls is not None and free is not None:
                 groups.setdefault(tls, []).append(free)
         for tls, same in groups.items():
-            name = same[0].route_table
+            name = self._unused(same[0])
             others = tuple(server for group in groups.values() if group is not same for server in group)
             self._add_route_table(name, tuple(same), others)
             names = tuple(served_names(server) for server in same)
@@ -115,6 +115,11 @@ class GatewayView:
             prefix = next((server.stat_prefix for server in same if server.stat_prefix), name)
             origins = tuple(server.origin for server in same)
             yield Chain(name, ChainMatch(every, tls=True), Http(name, prefix, edge=True), tls, origins)
+
+    def _unused(self, server: BoundServer) -> str:
+        """The server's name for a route table, told apart from that of one whose port has the same name."""
+        taken = {table.name for table in self.route_tables}
+        return server.route_table if server.route_table not in taken else server.numbered_route_table
 
     def _free(
         self, server: BoundServer, tls: ServerTLS, taken: dict[str, tuple[BoundServer, ServerTLS]]

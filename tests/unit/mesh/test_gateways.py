@@ -1,0 +1,151 @@
+"""What becomes of the servers of Gateways."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.objects import seen
+from xds_server.mesh.hosts import most_specific
+from xds_server.mesh.model import Http, Respond, Tcp, View
+
+FILES = "serverCertificate: a.crt, privateKey: a.key"
+ROUTES = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: default}
+spec:
+  hosts: ["*"]
+  gateways: [edge]
+  http: [{directResponse: {status: 200}}]
+  tcp: [{route: [{destination: {host: web}}]}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: default}
+spec: {ports: [{name: tcp, port: 80}]}
+---
+"""
+
+
+def server(protocol: str, hosts: str, tls: str = "", port: int = 8443) -> str:
+    settings = f", tls: {{{tls}}}" if tls else ""
+    return f"{{port: {{number: {port}, name: p, protocol: {protocol}}}, hosts: [{hosts}]{settings}}}"
+
+
+def made(*servers: str, routes: str = ROUTES) -> tuple[View, list[str]]:
+    gateway = (
+        "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: default}\n"
+        f"spec: {{selector: {{app: edge}}, servers: [{', '.join(servers)}]}}\n---\n"
+    )
+    view, notes = seen(gateway + routes)
+    return view, [f"{note.code} {'.'.join(map(str, note.path[1:]))}" for note in notes]
+
+
+SETTINGS = {
+    "files": (f"mode: SIMPLE, {FILES}", []),
+    "no certificate": ("mode: SIMPLE", ["XDS5003 servers.0.tls"]),
+    "no mode that ends TLS": ("mode: ISTIO_MUTUAL", ["XDS5004 servers.0.tls.mode"]),
+    "a minimum above the maximum": (
+        f"mode: SIMPLE, {FILES}, minProtocolVersion: TLSV1_3, maxProtocolVersion: TLSV1_1",
+        ["XDS5005 servers.0.tls.minProtocolVersion"],
+    ),
+    "an old maximum alone": (f"mode: SIMPLE, {FILES}, maxProtocolVersion: TLSV1_1", []),
+    "only ciphers that there are not": (
+        f"mode: SIMPLE, {FILES}, cipherSuites: [RC4]",
+        ["XDS5006 servers.0.tls.cipherSuites.0"],
+    ),
+    "nobody to believe": (f"mode: MUTUAL, {FILES}", ["XDS5010 servers.0.tls"]),
+    "a pin that is none": (
+        f"mode: MUTUAL, {FILES}, verifyCertificateHash: [x]",
+        ["XDS4011 servers.0.tls.verifyCertificateHash.0", "XDS5010 servers.0.tls"],
+    ),
+    "a redirect of what is encrypted": (
+        f"mode: SIMPLE, {FILES}, httpsRedirect: true",
+        ["XDS4009 servers.0.tls.httpsRedirect"],
+    ),
+    "checks of certificates that nobody asks for": (
+        f"mode: SIMPLE, {FILES}, subjectAltNames: [a]",
+        ["XDS4009 servers.0.tls.subjectAltNames"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("tls", "expected"), SETTINGS.values(), ids=SETTINGS)
+def test_tls_settings(tls: str, expected: list[str]) -> None:
+    view, notes = made(server("HTTPS", "a.test", tls))
+    assert notes == expected
+    refused = any(note.startswith("XDS5") for note in notes)
+    assert bool(view.listeners) is not refused
+
+
+def test_servers_with_the_same_tls_share_chain_and_routes() -> None:
+    tls = f"mode: SIMPLE, {FILES}"
+    view, notes = made(server("HTTPS", "a.test", tls), server("HTTPS", "b.test", tls))
+    [chain] = view.listeners[0].chains
+    assert chain.match.server_names == ("a.test", "b.test")
+    assert [host.domains for host in view.route_tables[0].virtual_hosts] == [("a.test",), ("b.test",)]
+    assert notes == []
+
+
+def test_a_host_of_another_certificate_is_answered_421() -> None:
+    one, other = f"mode: SIMPLE, {FILES}", "mode: SIMPLE, serverCertificate: b.crt, privateKey: b.key"
+    view, _ = made(server("HTTPS", '"*.test"', one), server("HTTPS", "b.test", other))
+    answers = {
+        (table.name, domain): host.routes[0].action
+        for table in view.route_tables
+        for host in table.virtual_hosts
+        for domain in host.domains
+    }
+    statuses = [action.status for action in answers.values() if isinstance(action, Respond)]
+    assert sorted(statuses) == [200, 200, 421, 421]
+
+
+def test_the_same_host_twice_is_served_by_the_first() -> None:
+    one, other = f"mode: SIMPLE, {FILES}", "mode: SIMPLE, serverCertificate: b.crt, privateKey: b.key"
+    view, notes = made(server("HTTPS", "a.test", one), server("HTTPS", "a.test, b.test", other))
+    assert notes == ["XDS3008 servers.1.hosts.0"]
+    assert [chain.match.server_names for chain in view.listeners[0].chains] == [("a.test",), ("b.test",)]
+
+
+def test_a_server_that_nothing_is_bound_to_is_told() -> None:
+    view, notes = made(server("TCP", "a.test", port=9000), routes="")
+    assert (view.listeners, notes) == ((), ["XDS4025 servers.0"])
+
+
+def test_one_tcp_route_takes_all_connections_of_a_port() -> None:
+    second = ROUTES.partition("---")[0].replace("name: web,", "name: z,").replace("host: web", "host: other")
+    view, notes = made(server("TCP", '"*"', port=9000), routes=ROUTES + second)
+    [chain] = view.listeners[0].chains
+    assert isinstance(chain.traffic, Tcp)
+    assert "XDS3010 tcp.0" in notes
+
+
+def test_every_port_and_subset_is_passed_on_by_its_own_server_name() -> None:
+    rule = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: web, namespace: default}
+spec: {host: web, subsets: [{name: v1}]}
+"""
+    view, _ = made(server("TLS", '"*.local"', "mode: AUTO_PASSTHROUGH"), routes=ROUTES + rule)
+    host = "web.default.svc.cluster.local"
+    expected = [f"outbound_.80_._.{host}", f"outbound_.80_.v1_.{host}"]
+    assert [chain.match.server_names for chain in view.listeners[0].chains] == [(name,) for name in expected]
+    assert [backend.name for backend in view.backends] == expected
+    assert all(backend.policy.tls is None for backend in view.backends)
+
+
+def test_a_name_names_the_counters() -> None:
+    named = server("HTTP", '"*"', port=8080).replace("{port:", "{name: shop, port:", 1)
+    view, _ = made(named)
+    traffic = view.listeners[0].chains[0].traffic
+    assert isinstance(traffic, Http)
+    assert traffic.stat_prefix == "shop"
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("a.b.test", "*.b.test"), ("b.test", "*.test"), ("x.test", "x.test"), ("other", "*"), ("*.b.test", "*.b.test")],
+)
+def test_the_most_specific_of_several_hosts(host: str, expected: str) -> None:
+    assert most_specific(host, ["*", "*.test", "*.b.test", "x.test"]) == expected
