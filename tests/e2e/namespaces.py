@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import shutil
@@ -27,6 +28,7 @@ _TOOLS = ("ip", "iptables", "setpriv")
 _NEW_NETWORK = 0x40000000  # CLONE_NEWNET of sched.h
 
 
+@functools.cache
 def missing() -> str:
     """Why redirection cannot be tested on this machine; empty when it can."""
     if os.geteuid() != 0:

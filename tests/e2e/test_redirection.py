@@ -19,8 +19,12 @@ from tests.e2e.harness import eventually
 from tests.e2e.namespaces import CLIENT, SECOND, SERVER, Machine, machines, missing
 from xds_server.bootstrap import Node
 
-UNABLE = missing()
-pytestmark = pytest.mark.skipif(bool(UNABLE), reason=f"REDIRECTION IS NOT TESTED: {UNABLE}")
+
+@pytest.fixture(autouse=True)
+def _able() -> None:
+    if reason := missing():
+        pytest.skip(f"REDIRECTION IS NOT TESTED: {reason}")
+
 
 WEB_IP, ECHO_IP, GREETER_IP = "10.96.0.10", "10.96.0.11", "10.96.0.12"
 UNKNOWN_PORT = 7777
@@ -85,6 +89,12 @@ kind: Sidecar
 metadata: {name: default, namespace: shop}
 spec:
   outboundTrafficPolicy: {mode: REGISTRY_ONLY}
+"""
+MESH_REGISTRY_ONLY = """
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: istio, namespace: istio-system}
+data: {mesh: "outboundTrafficPolicy: {mode: REGISTRY_ONLY}"}
 """
 
 
@@ -158,8 +168,8 @@ async def mesh(transparent: bool = False) -> AsyncIterator[Mesh]:
         yield made
 
 
-async def answers(client: Machine) -> bool:
-    return (await get(client, WEB_IP, 80, "web")).status == 200
+async def answers(client: Machine, host: str = "web", status: int = 200) -> bool:
+    return (await get(client, WEB_IP, 80, host)).status == status
 
 
 async def closed(machine: Machine, address: str, port: int) -> bool:
@@ -193,15 +203,21 @@ async def test_connections_go_where_the_configuration_says(redirected: Mesh) -> 
         assert await client.exchange(member, 7000, b"you?\n") == f"{member} you?\n".encode()
 
 
-async def test_what_nobody_knows_passes_unless_a_sidecar_forbids_it(redirected: Mesh) -> None:
+async def test_what_nobody_knows_passes_unless_it_is_forbidden(redirected: Mesh) -> None:
     client = redirected.client
-    assert await client.exchange(SERVER, UNKNOWN_PORT, b"hello\n") == f"{SERVER} hello\n".encode()
+
+    async def passes() -> bool:
+        return await client.exchange(SERVER, UNKNOWN_PORT, b"hello\n") == f"{SERVER} hello\n".encode()
+
+    assert await passes()
     assert (await get(client, SERVER, 8080, "whoever")).status == 200
-    redirected.write("sidecar.yaml", REGISTRY_ONLY)
-    await eventually(lambda: closed(client, SERVER, UNKNOWN_PORT), "the unknown destination is refused")
-    refused = await eventually(lambda: get(client, WEB_IP, 80, "unknown.example.com"))
-    assert refused.status == 502
-    assert (await get(client, WEB_IP, 80, "web")).status == 200
+    for forbidding in (REGISTRY_ONLY, MESH_REGISTRY_ONLY):
+        redirected.write("strict.yaml", forbidding)
+        await eventually(lambda: closed(client, SERVER, UNKNOWN_PORT), "the unknown destination is refused")
+        await eventually(lambda: answers(client, "unknown.example.com", 502), "the unknown host is refused")
+        assert await answers(client)
+        (redirected.config / "strict.yaml").unlink()
+        await eventually(passes, "the unknown destination passes again")
 
 
 def question(name: str, kind: int = 1) -> bytes:
