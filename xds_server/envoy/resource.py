@@ -59,7 +59,17 @@ def sealed(
     references: Iterable[tuple[str, str]] = (),
 ) -> Resource:
     """Serialises a protobuf message once. Messages nested in an Any must have been packed deterministically."""
-    body = message.SerializeToString(deterministic=True)
+    return sealed_bytes(type_url, name, message.SerializeToString(deterministic=True), origins, references)
+
+
+def sealed_bytes(
+    type_url: str,
+    name: str,
+    body: bytes,
+    origins: Iterable[Origin] = (),
+    references: Iterable[tuple[str, str]] = (),
+) -> Resource:
+    """A resource that is serialised already, in the order of its fields' numbers."""
     version = blake2b(body, digest_size=8).hexdigest()
     return Resource(type_url, name, version, body, tuple(dict.fromkeys(origins)), tuple(sorted(set(references))))
 

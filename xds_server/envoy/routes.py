@@ -9,7 +9,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.envoy import actions, filters, headers, matchers
-from xds_server.envoy.resource import CLUSTER, ROUTE, Resource, sealed
+from xds_server.envoy.resource import CLUSTER, ROUTE, Resource, sealed_bytes
 from xds_server.memo import Memo
 from xds_server.mesh.model import Forward, Redirect, Respond, Route, RouteTable, VirtualHost
 from xds_server.mesh.origin import Origin
@@ -27,9 +27,10 @@ def route_configuration(table: RouteTable, memo: Memo) -> tuple[Resource, tuple[
             bugs.append(result)
             result = _unavailable(host)
         hosts.append(result)
-    message = route_pb2.RouteConfiguration(
-        name=table.name,
-        virtual_hosts=[host.message for host in hosts],
+    # The virtual hosts (field 2) are joined as bytes between what comes before and after them: building the message
+    # anew for one that changed would copy all the others.
+    head = route_pb2.RouteConfiguration(name=table.name)
+    tail = route_pb2.RouteConfiguration(
         # A route may be there before its cluster: the order of delivery sees to it, and Envoy answers 503.
         validate_clusters={"value": False},
         ignore_port_in_host_matching=not table.ports_in_domains,
@@ -37,13 +38,14 @@ def route_configuration(table: RouteTable, memo: Memo) -> tuple[Resource, tuple[
     )
     origins = (*table.origins, *(origin for host in hosts for origin in host.origins))
     references = ((CLUSTER, name) for host in hosts for name in host.clusters)
-    return sealed(ROUTE, table.name, message, origins, references), tuple(bugs)
+    body = b"".join((head.SerializeToString(), *(host.entry for host in hosts), tail.SerializeToString()))
+    return sealed_bytes(ROUTE, table.name, body, origins, references), tuple(bugs)
 
 
 class _Host(NamedTuple):
-    """A VirtualHost message, which is shared, so nobody may change it, what made it and the clusters it names."""
+    """A virtual host as an entry of a RouteConfiguration, what made it and the clusters that it names."""
 
-    message: Any
+    entry: bytes
     origins: tuple[Origin, ...]
     clusters: tuple[str, ...] = ()
 
@@ -58,7 +60,12 @@ def virtual_host(host: VirtualHost, in_client: bool) -> _Host:
     )
     forwards = (route.action for route in host.routes if isinstance(route.action, Forward))
     clusters = dict.fromkeys(name for action in forwards for name in actions.backends(action))
-    return _Host(message, _origins(host), tuple(clusters))
+    return _Host(_entry(message), _origins(host), tuple(clusters))
+
+
+def _entry(message: Any) -> bytes:
+    entry: bytes = route_pb2.RouteConfiguration(virtual_hosts=[message]).SerializeToString(deterministic=True)
+    return entry
 
 
 def _route(route: Route, in_client: bool) -> dict[str, Any]:
@@ -85,7 +92,7 @@ def _unavailable(host: VirtualHost) -> _Host:
     """Answers 503 to all its domains: left out, its requests would fall to the routes of somebody else's `*`."""
     every = {"match": {"prefix": "/"}, "direct_response": actions.respond(Respond(503))}
     message = route_components_pb2.VirtualHost(name=host.name, domains=host.domains, routes=[every])
-    return _Host(message, _origins(host))
+    return _Host(_entry(message), _origins(host))
 
 
 def _origins(host: VirtualHost) -> tuple[Origin, ...]:

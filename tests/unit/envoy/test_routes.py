@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.envoy_config import as_dict
+from tests.envoy_config import as_dict, message
 from tests.unit.envoy.full import (
     CORS,
     EXACT,
@@ -18,6 +18,7 @@ from tests.unit.envoy.full import (
     PREFIX,
     PRESENT,
     REGEX,
+    ROUTE_TABLES,
     at,
     forward,
     seconds,
@@ -252,3 +253,11 @@ def test_a_host_that_did_not_change_is_not_built_again() -> None:
     resource, _ = route_configuration(RouteTable("t", (hosts[0], changed), MORE), memo)
     assert len(memo) == before + 1
     assert resource.references == ((CLUSTER, "b"), (CLUSTER, "c"))
+
+
+def test_the_joined_bytes_are_those_of_the_whole_message() -> None:
+    for value in ROUTE_TABLES:
+        resource, _ = route_configuration(value, no_memo)
+        whole = message(resource)
+        assert resource.body == whole.SerializeToString(deterministic=True)
+        assert len(whole.virtual_hosts) == len(value.virtual_hosts)
