@@ -46,31 +46,34 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
         known = introspection.Known(xds.streams, lambda: store.changes.value.sources)
         xds.add(introspection.SERVICE, introspection.handler(known, is_local))
     admin = AdminServer(admin_app(_answers(fleet, observer, health)), settings.admin_host, settings.admin_port)
-    xds_port = await xds.start()
-    async with asyncio.TaskGroup() as tasks:
-        running = [
-            *(
-                tasks.create_task(follow(name, settings, partial(_take, store, health, name)))
-                for name in settings.sources
-            ),
-            tasks.create_task(fleet.run()),
-            tasks.create_task(observer.run()),
-        ]
-        tasks.create_task(admin.run())
-        await fleet.synced.wait()
-        log.info(
-            "serving",
-            sources=settings.sources,
-            xds=f"{settings.xds_host}:{xds_port}",
-            admin=f"{settings.admin_host}:{admin.port}",
-        )
-        await stop.wait()
-        log.info("draining", streams=len(observer.proxies()))
-        await xds.drain(settings.drain_seconds)
-        admin.stop()
-        for task in running:
-            task.cancel()
+    port = await xds.start()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            sources = [follow(name, settings, partial(_take, store, health, name)) for name in settings.sources]
+            running = [tasks.create_task(one) for one in (*sources, fleet.run(), observer.run())]
+            tasks.create_task(admin.run())
+            await _either(fleet.synced, stop)
+            if fleet.synced.is_set():
+                xds_address, admin_address = f"{settings.xds_host}:{port}", f"{settings.admin_host}:{admin.port}"
+                log.info("serving", sources=settings.sources, xds=xds_address, admin=admin_address)
+            await stop.wait()
+            log.info("draining", streams=len(observer.proxies()))
+            await xds.drain(settings.drain_seconds)
+            admin.stop()
+            for task in running:
+                task.cancel()
+    except BaseExceptionGroup:
+        await xds.drain(0)
+        raise
     log.info("stopped")
+
+
+async def _either(*events: asyncio.Event) -> None:
+    """Returns once one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    for wait in waits:
+        wait.cancel()
 
 
 def _options(settings: Settings) -> Options:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.protocol.serving import DeltaCall
 from xds_server.bootstrap import Node
 from xds_server.demo.client import Target
 from xds_server.demo.ports import free_port
+from xds_server.demo.processes import child
 from xds_server.demo.processes import server as serving
 from xds_server.demo.system import Workload
 from xds_server.envoy.resource import TYPES
@@ -185,6 +187,16 @@ async def test_a_server_that_starts_without_its_cluster_empties_no_proxy(lab: La
         await site.apply(routes(0, 100))
         await eventually(lambda: traffic.share("v2") > 0.5)
     assert traffic.failures == []
+
+
+async def test_a_server_that_waits_for_its_cluster_can_be_ended(lab: Lab, server: ApiServer) -> None:
+    site = Site(lab, server.cluster)
+    await server.kill()
+    command = [sys.executable, "-m", "xds_server", "serve", *site.options, "--xds-port", "0", "--admin-port", "0"]
+    async with child(command, lab.directory / "server.log") as waiting:
+        await eventually(lambda: "source cannot be read yet" in waiting.log.read_text())
+        assert await waiting.stop(signal.SIGTERM) == 0
+        assert "stopped" in waiting.log.read_text()
 
 
 async def test_two_replicas_serve_the_same_bytes_and_versions(site: Site, tmp_path: Path) -> None:
