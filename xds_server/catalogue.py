@@ -91,6 +91,9 @@ CATALOGUE: dict[str, Code] = {
         _W, "the VirtualService has no hosts, and none delegates to it by its name", "none of its routes is used"
     ),
     "XDS2037": Code(_E, "{address!r} is not {wanted}", "the service cannot be reached by it; all else works"),
+    "XDS2038": Code(
+        _W, "there are {count} endpoints, and DNS_ROUND_ROBIN resolves one name", "all are resolved, as with DNS"
+    ),
     # 3xxx: conflicts and shadowing
     "XDS3001": Code(_W, "{first} already sets the trafficPolicy of {host}", "this one has no effect"),
     "XDS3002": Code(_W, "{first} already defines the subset {subset!r}", "this one has no effect"),

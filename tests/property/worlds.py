@@ -64,6 +64,20 @@ def _files() -> dict[str, str]:
 FILES = _files()
 
 
+hosts = st.sampled_from([f"{name}.{namespace}.svc.cluster.local" for name in NAMES for namespace in NAMESPACES])
+nodes = st.sampled_from(("n1", "n2"))
+zones = st.sampled_from(("z1", "z2"))
+service_details = some_of(
+    clusterIP=st.sampled_from(("None", "10.96.0.1", "10.96.0.2")),
+    sessionAffinity=st.just("ClientIP"),
+    internalTrafficPolicy=st.just("Local"),
+    trafficDistribution=st.sampled_from(("PreferClose", "PreferSameZone", "PreferSameNode")),
+    externalIPs=st.sampled_from((["192.0.2.1"], ["10.96.0.1", "192.0.2.2"])),
+    publishNotReadyAddresses=st.just(True),
+    ipFamilies=st.sampled_from((["IPv4"], ["IPv6", "IPv4"])),
+)
+
+
 @st.composite
 def services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     numbers = draw(st.lists(ports, min_size=1, max_size=2, unique=True))
@@ -71,21 +85,39 @@ def services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     spec: dict[str, Any] = {
         "selector": {"app": draw(names)},
         "ports": [{"name": f"{protocol}-{number}", "port": number} for number in numbers],
+        **draw(service_details),
     }
-    address = draw(st.sampled_from(("", "None", "10.96.0.1", "10.96.0.2")))
-    if address:
-        spec["clusterIP"] = address
+    if draw(st.integers(0, 5)) == 0:
+        name = draw(st.one_of(hosts, st.sampled_from(("www.example.com", "api.example.com", "localhost"))))
+        spec = {"type": "ExternalName", "externalName": name, "ports": spec["ports"]}
     return made("", "Service", "v1", draw(namespaces), draw(names), spec=spec)
+
+
+conditions = some_of(ready=st.booleans(), serving=st.booleans(), terminating=st.booleans())
+addresses = {
+    "IPv4": st.integers(1, 9).map("10.1.0.{}".format),
+    "IPv6": st.integers(1, 9).map("fd00::{}".format),
+    "FQDN": names.map("{}.example.net".format),
+}
+endpoint_details = some_of(
+    hostname=names,
+    nodeName=nodes,
+    zone=zones,
+    hints=st.one_of(
+        zones.map(lambda zone: {"forZones": [{"name": zone}]}), nodes.map(lambda node: {"forNodes": [{"name": node}]})
+    ),
+)
 
 
 @st.composite
 def slices(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
-    service = draw(names)
+    service, family = draw(names), draw(st.sampled_from(("IPv4", "IPv4", "IPv6", "FQDN")))
     endpoints = [
         {
-            "addresses": [f"10.1.0.{draw(st.integers(1, 9))}"],
-            "conditions": {"ready": draw(st.booleans())},
+            "addresses": [draw(addresses[family])],
+            "conditions": draw(conditions),
             "targetRef": {"kind": "Pod", "name": draw(names)},
+            **draw(endpoint_details),
         }
         for _ in range(draw(st.integers(0, 3)))
     ]
@@ -93,16 +125,31 @@ def slices(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     listed = [{"name": draw(st.sampled_from(("http-80", "tcp-80", "x-80"))), "port": 8080}]
     return made(
         "discovery.k8s.io", "EndpointSlice", "v1", draw(namespaces), f"{service}-{draw(names)}",
-        labels=labels, addressType="IPv4", ports=listed, endpoints=endpoints,
+        labels=labels, addressType=family, ports=listed, endpoints=endpoints,
     )  # fmt: skip
 
 
 @st.composite
 def pods(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     labels = {"app": draw(names), "version": draw(st.sampled_from(SUBSETS))}
-    status = {"podIP": f"10.2.0.{draw(st.integers(1, 9))}"}
-    spec = {"containers": [{"name": "app"}]}
+    number = draw(st.integers(1, 9))
+    status = {"podIPs": [{"ip": f"10.2.0.{number}"}, {"ip": f"fd00:2::{number}"}]}
+    spec = {"containers": [{"name": "app"}], **draw(some_of(hostname=names, subdomain=names, nodeName=nodes))}
     return made("", "Pod", "v1", draw(namespaces), draw(names), labels=labels, spec=spec, status=status)
+
+
+@st.composite
+def cluster_nodes(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
+    labels = {"topology.kubernetes.io/region": "eu", "topology.kubernetes.io/zone": draw(zones)}
+    return made("", "Node", "v1", "", draw(nodes), labels=labels)
+
+
+@st.composite
+def workload_entries(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
+    places = st.one_of(addresses["IPv4"], addresses["FQDN"], st.just("unix:///run/a.sock"))
+    details = some_of(weight=st.sampled_from((0, 3, 2**32 - 1)), locality=zones.map("eu/{}".format))
+    spec = {"address": draw(places), "labels": {"app": draw(names)}, **draw(details)}
+    return made(ISTIO, "WorkloadEntry", "v1", draw(namespaces), draw(names), spec=spec)
 
 
 load_balancers = st.sampled_from(
@@ -310,14 +357,17 @@ def gateways(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
 
 @st.composite
 def service_entries(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
-    resolution = draw(st.sampled_from(("DNS", "STATIC")))
+    resolution = draw(st.sampled_from(("NONE", "DNS", "DNS_ROUND_ROBIN", "STATIC")))
     spec: dict[str, Any] = {
-        "hosts": ["api.example.com"],
+        "hosts": [draw(st.one_of(hosts, st.sampled_from(("api.example.com", "*.example.com"))))],
         "resolution": resolution,
         "ports": [{"number": draw(ports), "name": "http", "protocol": draw(st.sampled_from(("HTTP", "TLS", "TCP")))}],
+        **draw(some_of(addresses=st.sampled_from((["192.0.2.9"], ["10.96.0.1"])))),
     }
     if resolution == "STATIC":
-        spec["endpoints"] = [{"address": f"10.3.0.{draw(st.integers(1, 9))}"}]
+        chosen = draw(st.sampled_from(("10.3.0.1", "10.3.0.2", "unix:///run/b.sock", "c.example.net")))
+        picked = {"workloadSelector": {"labels": {"app": draw(names)}}}
+        spec |= draw(st.sampled_from(({"endpoints": [{"address": chosen}]}, picked)))
     return made(ISTIO, "ServiceEntry", "v1", draw(namespaces), draw(names), spec=spec)
 
 
@@ -328,8 +378,9 @@ def sidecars(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
 
 
 anything = st.one_of(
-    services(), slices(), pods(), destination_rules(), virtual_services(), gateways(), service_entries(), sidecars()
-)
+    services(), slices(), pods(), cluster_nodes(), destination_rules(), virtual_services(), gateways(),
+    service_entries(), workload_entries(), sidecars(),
+)  # fmt: skip
 changes = st.lists(anything, min_size=1, max_size=4)
 
 

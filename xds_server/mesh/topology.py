@@ -125,3 +125,11 @@ def without_original_destination(backend: Backend, ref: BackendRef) -> tuple[Bac
     else:
         made = msgspec.structs.replace(backend, discovery=Discovery.FIXED)
     return made, (note,)
+
+
+def not_one_name(backend: Backend, ref: BackendRef) -> tuple[Backend, tuple[Diagnostic, ...]]:
+    """A backend of DNS_ROUND_ROBIN, which must have one name to resolve, with none or several."""
+    if not backend.fixed:
+        return msgspec.structs.replace(backend, discovery=Discovery.FIXED), ()
+    note = diagnostic("XDS2038", ref.service.origin.ref, ("spec", "resolution"), count=len(backend.fixed))
+    return msgspec.structs.replace(backend, discovery=Discovery.DNS), (note,)

@@ -18,7 +18,7 @@ from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.sidecar_view import sidecar_view
-from xds_server.mesh.topology import near, without_original_destination
+from xds_server.mesh.topology import near, not_one_name, without_original_destination
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
@@ -76,6 +76,9 @@ def _backends(
         gathered.notes += made.diagnostics
         if proxy.kind is not ProxyKind.GRPC and not known.client(made.secrets):
             continue
+        if value.discovery is Discovery.DNS_ROUND_ROBIN and len(value.fixed) != 1:
+            value, notes = memo(not_one_name, value, ref)
+            gathered.notes += notes
         if value.discovery is Discovery.ORIGINAL_DESTINATION and not seen.redirected:
             value, notes = memo(without_original_destination, value, ref)
             gathered.notes += notes

@@ -531,6 +531,26 @@ def test_a_connection_without_resolution(host: str, interception: Interception, 
     assert found == expected
 
 
+@pytest.mark.parametrize(
+    ("hosts", "spec", "expected"),
+    [
+        pytest.param("a.com", "", ("dns_round_robin", ["a.com:8080"], []), id="the host"),
+        pytest.param("'*.a.com'", "", ("fixed", [], ["XDS2035"]), id="none"),
+        pytest.param(
+            "a.com",
+            ", workloadSelector: {labels: {app: web}}",
+            ("dns", ["b.com:8080", "c.com:8080"], ["XDS2038"]),
+            id="several",
+        ),
+    ],
+)
+def test_round_robin_resolves_one_name(hosts: str, spec: str, expected: Any) -> None:
+    vms = [workload(f"address: {name}.com").replace("name: vm", f"name: {name}") for name in "bc"]
+    view, notes = seen(entry(f"hosts: [{hosts}], resolution: DNS_ROUND_ROBIN{spec}"), *vms, proxy=NOWHERE)
+    (backend,) = view.backends
+    assert (backend.discovery.value, [told(e) for e in backend.fixed], [note.code for note in notes]) == expected
+
+
 def test_its_target_port_counts_either_way() -> None:
     view, _ = seen(NONE, proxy=replace(NOWHERE, interception=Interception.REDIRECT))
     assert [backend.port.target for backend in view.backends if backend.port.number == 80] == [8080]
