@@ -22,8 +22,9 @@ from xds_server.pace import Pace
 from xds_server.translate import Translation
 from xds_server.xds.group import Group, words
 from xds_server.xds.request import Meaning
-from xds_server.xds.session import TypeStatus, Verdict
+from xds_server.xds.session import Verdict
 from xds_server.xds.shared import Shared
+from xds_server.xds.states import TypeStatus
 from xds_server.xds.tally import Tally
 
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]

@@ -18,7 +18,7 @@ from xds_server.demo.client import Target
 from xds_server.demo.ports import free_port
 from xds_server.demo.processes import child, find_envoy
 from xds_server.envoy.resource import Resource
-from xds_server.xds.session import State
+from xds_server.xds.states import State
 
 VARIANTS = pytest.mark.parametrize("api_type", ["DELTA_GRPC", "GRPC"], ids=["delta", "sotw"])
 NODE = "router~10.0.0.1~edge.default~default.svc.cluster.local"

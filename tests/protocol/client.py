@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from envoy.config.core.v3.base_pb2 import Node
+from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 from envoy.service.discovery.v3.discovery_pb2 import (
     DeltaDiscoveryRequest,
     DeltaDiscoveryResponse,
@@ -16,6 +17,7 @@ from google.rpc.status_pb2 import Status
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources, keyed
 from xds_server.xds.delta import DELTA
+from xds_server.xds.group import Group
 from xds_server.xds.session import Published, Session, Verdict
 from xds_server.xds.shared import Shared
 from xds_server.xds.sotw import SOTW
@@ -117,18 +119,18 @@ class Client:
     def _read(self, data: bytes) -> Got:
         if self.variant is SOTW:
             sotw = DiscoveryResponse.FromString(data)
-            bodies = [any_.value.decode().partition("=") for any_ in sotw.resources]
+            bodies = [_parts(any_.value) for any_ in sotw.resources]
             assert {any_.type_url for any_ in sotw.resources} <= {sotw.type_url}
             return Got(
                 sotw.type_url,
                 sotw.nonce,
                 sotw.version_info,
-                {name: content for name, _, content in bodies},
+                dict(bodies),
                 [],
                 sotw.control_plane.identifier,
             )
         delta = DeltaDiscoveryResponse.FromString(data)
-        contents = {r.name: r.resource.value.decode().partition("=")[2] for r in delta.resources}
+        contents = {r.name: _parts(r.resource.value)[1] for r in delta.resources}
         assert {r.resource.type_url for r in delta.resources} <= {delta.type_url}
         assert len(contents) == len(delta.resources)
         return Got(
@@ -139,6 +141,14 @@ class Client:
             list(delta.removed_resources),
             delta.control_plane.identifier,
         )
+
+
+def _parts(body: bytes) -> tuple[str, str]:
+    """Name and content of what `resource` made, or of an empty assignment that the server added."""
+    if b"=" not in body:
+        return ClusterLoadAssignment.FromString(body).cluster_name, ""
+    name, _, content = body.decode().partition("=")
+    return name, content
 
 
 class World:
@@ -165,6 +175,28 @@ class World:
 
     def delta(self, only: str = "") -> DeltaClient:
         return DeltaClient(DELTA, self, only)
+
+
+class GroupWorld(World):
+    """A world whose clients are one proxy group."""
+
+    def __init__(self, *resources: Resource) -> None:
+        super().__init__(*resources)
+        self.group = Group()
+        self.intern: dict[tuple[str, str, str], Resource] = {}
+        self.offer(*resources)
+
+    def offer(self, *resources: Resource) -> None:
+        self.resources = keyed(resources)
+        self.group.offer(self.resources, self.intern)
+        self.settle()
+
+    def settle(self) -> None:
+        assert self.group.published
+        self.published = self.group.published
+        for client in self.clients:
+            client.session.publish(self.published)
+            client.pull()
 
 
 def _same(old: Mapping[str, Resource], new: Mapping[str, Resource]) -> bool:

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 
 import pytest
 
-from tests.protocol.client import CDS, EDS, LDS, RDS, SDS, Client, Got, SotwClient, World, cluster, resource, route
+from tests.protocol.client import CDS, EDS, LDS, RDS, SDS, Client, Got, GroupWorld, SotwClient, cluster, resource, route
 from xds_server.diagnostics import ObjectRef
-from xds_server.envoy.resource import Resource, Resources, keyed
+from xds_server.envoy.resource import Resource, Resources
 from xds_server.mesh.origin import Origin
-from xds_server.xds.group import Group, words
+from xds_server.xds.group import words
 from xds_server.xds.isolate import split
 from xds_server.xds.request import Meaning
-from xds_server.xds.session import State
+from xds_server.xds.states import State
 
 TYPES = (CDS, EDS, LDS, RDS, SDS)
 VARIANTS = pytest.mark.parametrize("variant", ["sotw", "delta"])
@@ -64,28 +64,6 @@ class Envoy:
                 else self.client.ack(got)  # type: ignore[attr-defined]
             )
         self.world.group.judge("node-1", verdict)
-
-
-class GroupWorld(World):
-    """A world whose clients are one proxy group."""
-
-    def __init__(self, *resources: Resource) -> None:
-        super().__init__(*resources)
-        self.group = Group()
-        self.intern: dict[tuple[str, str, str], Resource] = {}
-        self.offer(*resources)
-
-    def offer(self, *resources: Resource) -> None:
-        self.resources = keyed(resources)
-        self.group.offer(self.resources, self.intern)
-        self.settle()
-
-    def settle(self) -> None:
-        assert self.group.published
-        self.published = self.group.published
-        for client in self.clients:
-            client.session.publish(self.published)
-            client.pull()
 
 
 def hundred(bad: Iterable[int]) -> list[Resource]:

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from tests.protocol.client import CDS, SDS, cluster, secret
 from tests.protocol.serving import DeltaCall, Serving, serving, until
 from xds_server.xds.metrics import DeliveryMetrics
-from xds_server.xds.session import State
+from xds_server.xds.states import State
 
 FETCH = "/envoy.service.status.v3.ClientStatusDiscoveryService/FetchClientStatus"
 STREAM = "/envoy.service.status.v3.ClientStatusDiscoveryService/StreamClientStatus"

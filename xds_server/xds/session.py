@@ -7,7 +7,6 @@ asks again; there is never a queue.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resour
 from xds_server.xds.order import PHASES, SENDING, Offer, Phase
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
+from xds_server.xds.states import ResourceStatus, State, TypeStatus
 from xds_server.xds.substitute import Accepted, stripped, stuck, substitute
 from xds_server.xds.table import (
     ABSENT,
@@ -44,6 +44,7 @@ CHUNK = 100  # resources in a response at most, where it can be split
 CHUNK_BYTES = 3 * 2**20  # below the 4 MiB that gRPC clients accept by default
 _LAST = len(PHASES) - 1
 _NONE: frozenset[Resource] = frozenset()
+_NO_NAMES: frozenset[str] = frozenset()
 
 
 class Published(msgspec.Struct, frozen=True, eq=False):
@@ -82,38 +83,6 @@ class Verdict(NamedTuple):
     message: str = ""
     searching: bool = False
     waited: float = 0.0
-
-
-class State(enum.StrEnum):
-    """Of one type on one stream, in the words of `envoy.service.status.v3.ConfigStatus`."""
-
-    SYNCED = "SYNCED"  # all is accepted
-    NOT_SENT = "NOT_SENT"  # nothing was asked for, or nothing answered yet
-    STALE = "STALE"  # something is sent and not yet accepted
-    ERROR = "ERROR"  # something was refused
-
-
-class TypeStatus(msgspec.Struct, frozen=True):
-    """version: accepted last; sent: sent last; error: why the last response was refused, "" if it was not;
-    since: when the client answered last, on the clock of `receive`; refused: names withheld from the proxy."""
-
-    type_url: str
-    state: State
-    version: str = ""
-    sent: str = ""
-    error: str = ""
-    since: float = 0.0
-    refused: tuple[str, ...] = ()
-
-
-class ResourceStatus(NamedTuple):
-    """A resource that a client asked for. version: what the client has accepted, "" if nothing.
-    error: the client's words when it refused a response of the type."""
-
-    resource: Resource
-    state: State
-    version: str = ""
-    error: str = ""
 
 
 class Session:
@@ -168,8 +137,7 @@ class Session:
         if published is self._published:
             return
         self._published = published
-        offered = published.tables.by_type
-        self._refused = frozenset(r for r in self._refused if offered[r.type_url].rows.get(r.name) is r)
+        self._forget_refusals()
         self._exempt &= published.refused
         self._retarget()
 
@@ -215,15 +183,16 @@ class Session:
 
     def _status(self, type_url: str) -> TypeStatus:
         watch = self._watches.get(type_url)
-        refused = tuple(sorted(r.name for r in self._refused | self._published.refused if r.type_url == type_url))
+        rows = self._published.tables.by_type[type_url].rows
+        withheld = self._refused | self._published.refused
+        refused = tuple(sorted(r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r))
         if watch is None or not watch.answered or not watch.wants:
             return TypeStatus(type_url, State.NOT_SENT, refused=refused)
-        state = State.SYNCED
-        if watch.in_flight or watch.due or watch.trials:
-            state = State.STALE
-        if watch.error or refused:
-            state = State.ERROR
-        return TypeStatus(type_url, state, watch.version, watch.sent_version, watch.error, watch.since, refused)
+        if refused or watch.trials or watch.unexplained:
+            state, error = State.ERROR, watch.error
+        else:
+            state, error = State.STALE if watch.in_flight or watch.due else State.SYNCED, ""
+        return TypeStatus(type_url, state, watch.version, watch.sent_version, error, watch.since, refused)
 
     # Configuration and phases
 
@@ -245,10 +214,11 @@ class Session:
         target = self._published.tables
         if withheld:
             own = tuple((type_url, watch.accepted) for type_url, watch in sorted(self._watches.items()))
-            target = self._shared(substitute, target, withheld, own + self._published.accepted)
-            out = withheld | self._shared(stuck, self._published.tables, withheld, own + self._published.accepted)
+            accepted = own + self._published.accepted
+            out = withheld | self._shared(stuck, target, withheld, accepted)
+            target = self._shared(substitute, target, withheld, accepted)
             for type_url, view in list(self._views.items()):
-                self._show(type_url, self._shared(stripped, view, out))
+                self._show(type_url, self._shared(stripped, view, type_url, out, accepted))
         if target is not self._target or force:
             self._target = target
             if force or self._changes(PHASES[0]):
@@ -263,6 +233,15 @@ class Session:
             self._refused -= again
             self._exempt |= again
             self._retarget()
+
+    def _forget_refusals(self) -> None:
+        """A refusal is of interest as long as the resource is published; it counts while old views still have it."""
+        published = {r for r in self._refused if self._published.tables.by_type[r.type_url].rows.get(r.name) is r}
+        self._refused = frozenset(
+            r
+            for r in self._refused
+            if r in published or (r.type_url in self._views and self._views[r.type_url].rows.get(r.name) is r)
+        )
 
     def _withheld(self) -> frozenset[Resource]:
         withheld = (self._published.refused - self._exempt) | self._refused
@@ -302,10 +281,10 @@ class Session:
         self._gate = None
         self._phase += 1
         self._offer(phase)
-        if self._phase == _LAST and self._resuming:
+        if self._phase == _LAST:
             self._resuming = False
             for watch in self._watches.values():
-                watch.due = True  # removals may be told from now on
+                watch.due |= watch.owes_removals
         return True
 
     def _changes(self, phase: Phase) -> bool:
@@ -337,8 +316,9 @@ class Session:
         type_url, nonce, message = request.type_url, request.nonce, request.error or ""
         meaning = classify(request, watch.in_flight, watch.last_nonce)
         if meaning is Meaning.ACK:
+            withheld = self._withheld()
             sent = watch.accept(nonce, self._shared, now)
-            if not self._refused.isdisjoint(sent.change.resources):
+            if withheld and not withheld.isdisjoint(sent.change.resources):
                 self._refused = self._refused.difference(sent.change.resources)
                 self._retarget()
             return Verdict(meaning, type_url, sent.change, waited=now - sent.at)
@@ -348,6 +328,8 @@ class Session:
             blamed = culprits or ()
             self._refused = self._refused.union(blamed)
             self._exempt = self._exempt.difference(blamed)
+            if blamed:
+                self._forget_refusals()
             self._retarget()
             return Verdict(meaning, type_url, sent.change, blamed, message, culprits is None, now - sent.at)
         return Verdict(meaning, type_url)
@@ -365,9 +347,11 @@ class Session:
             watch.held = watch.accepted = shared(everything, seen)
             watch.answered = True
         rule = self._variant.rule(type_url, self._phase == _LAST)
-        change = shared(difference, watch.held, watch.accepted, seen, rule, CHUNK, CHUNK_BYTES)
+        spared = self._spared(type_url)
+        change = shared(difference, watch.held, watch.accepted, seen, spared, rule, CHUNK, CHUNK_BYTES)
         if change is None:
             watch.due = False
+            watch.owes_removals = self._phase != _LAST and not shared(covered, watch.held, seen)
             if watch.answered or not watch.wants.wildcard:
                 return None
             change = NOTHING  # the first wildcard request is always answered, or the client waits for its time-out
@@ -380,12 +364,22 @@ class Session:
             self._follow_with_endpoints(change)
         return Response(type_url, nonce, change, data)
 
+    def _spared(self, type_url: str) -> frozenset[str]:
+        """Names that exist, but in no form that could be offered."""
+        withheld = self._withheld()
+        if not withheld:
+            return _NO_NAMES
+        rows = self._published.tables.by_type[type_url].rows
+        return frozenset(r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r)
+
     def _held_after(self, watch: Watch, change: Change, seen: Wanted) -> Held:
         """A client that was told everything holds one value, the same for all clients that want the same."""
         held = self._shared(merged, watch.held, change)
-        if change.complete and self._shared(covered, held, seen):
-            return self._shared(everything, seen)
-        return held
+        if not change.complete:
+            return held
+        all_told = self._shared(covered, held, seen)
+        watch.owes_removals = not all_told
+        return self._shared(everything, seen) if all_told else held
 
     def _follow_with_endpoints(self, change: Change) -> None:
         """Envoy warms a changed cluster until its endpoints come again, though they did not change, and does not

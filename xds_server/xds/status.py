@@ -16,7 +16,7 @@ from envoy.service.status.v3.csds_pb2 import (
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from xds_server.envoy.resource import SECRET
-from xds_server.xds.session import ResourceStatus, State
+from xds_server.xds.states import ResourceStatus, State
 
 SERVICE = "envoy.service.status.v3.ClientStatusDiscoveryService"
 

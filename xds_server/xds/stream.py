@@ -13,7 +13,8 @@ from xds_server.mesh.proxy import Proxy
 from xds_server.xds import node as nodes
 from xds_server.xds.limits import Allowance
 from xds_server.xds.request import Meaning
-from xds_server.xds.session import ResourceStatus, Session
+from xds_server.xds.session import Session
+from xds_server.xds.states import ResourceStatus
 from xds_server.xds.variant import Variant
 
 

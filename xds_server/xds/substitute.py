@@ -58,11 +58,14 @@ def empty_assignments(clusters: Mapping[str, Resource], assignments: Mapping[str
                 yield sealed(ENDPOINT, name, ClusterLoadAssignment(cluster_name=name))
 
 
-def stripped(table: Table, withheld: frozenset[Resource]) -> Table:
-    """`table` without the withheld resources."""
+def stripped(table: Table, type_url: str, withheld: frozenset[Resource], accepted: Accepted) -> Table:
+    """`table` with each withheld resource in its last accepted form, or left out if it has none."""
     if not any(table.rows.get(resource.name) is resource for resource in withheld):
         return table
-    return Table({name: resource for name, resource in table.rows.items() if resource not in withheld})
+    rows = {type_url: {name: resource for name, resource in table.rows.items() if resource not in withheld}}
+    for name in table.rows.keys() - rows[type_url].keys():
+        _restore(rows, type_url, name, withheld, accepted)
+    return _table(table, rows[type_url])
 
 
 def _restore(

@@ -49,7 +49,7 @@ class Change(msgspec.Struct, frozen=True, eq=False):
 
     resources: what it carries. changed: those of them that the client does not have yet.
     removed: names that are gone; absent: names that were asked for and do not exist.
-    complete: nothing is left to say after it.
+    complete: nothing is left to say after it. full: what it does not carry is gone.
     """
 
     resources: tuple[Resource, ...] = ()
@@ -57,6 +57,7 @@ class Change(msgspec.Struct, frozen=True, eq=False):
     removed: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     complete: bool = True
+    full: bool = False
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -117,11 +118,13 @@ def everything(seen: Wanted) -> Held:
     return Held({name: ABSENT if resource is None else resource for name, resource in seen.rows.items()})
 
 
-def difference(held: Held, accepted: Held, seen: Wanted, rule: Rule, limit: int, size: int) -> Change | None:
+def difference(
+    held: Held, accepted: Held, seen: Wanted, spared: frozenset[str], rule: Rule, limit: int, size: int
+) -> Change | None:
     """The next response that brings a client from what it holds to what it wants; None when it has all.
 
     A response carries at most `limit` resources and `size` bytes of them, but always one. With `rule.full` it
-    carries all, whatever the limits.
+    carries all, whatever the limits. spared: names that are withheld, so that a client that has them keeps them.
     """
     if rule.full:
         return _full(held, seen)
@@ -136,9 +139,7 @@ def difference(held: Held, accepted: Held, seen: Wanted, rule: Rule, limit: int,
             complete = False
             break
         changed.append(resource)
-    removed = _removed(held, seen) if rule.removals or rule.absences else ()
-    if not rule.removals:
-        removed = tuple(n for n in removed if isinstance(held.rows[n], Resource) and n not in accepted.rows)
+    removed = _removed(held, accepted, seen, spared, rule)
     absent = _absent(held, seen) if rule.absences else ()
     if not (changed or removed or absent):
         return None
@@ -152,25 +153,32 @@ def _same(have: Resource | str | None, resource: Resource) -> bool:
 def _full(held: Held, seen: Wanted) -> Change | None:
     resources = tuple(resource for resource in seen.rows.values() if resource is not None)
     changed = tuple(resource for resource in resources if not _same(held.rows.get(resource.name), resource))
-    removed = _removed(held, seen)
-    return Change(resources, changed, removed) if changed or removed else None
+    removed = _gone(held, seen)
+    return Change(resources, changed, removed, full=True) if changed or removed else None
 
 
-def _removed(held: Held, seen: Wanted) -> tuple[str, ...]:
-    return tuple(sorted(name for name, have in held.rows.items() if seen.rows.get(name) is None and _has(have)))
+def _gone(held: Held, seen: Wanted) -> tuple[str, ...]:
+    return tuple(sorted(name for name, have in held.rows.items() if seen.rows.get(name) is None and have != ABSENT))
+
+
+def _removed(held: Held, accepted: Held, seen: Wanted, spared: frozenset[str], rule: Rule) -> tuple[str, ...]:
+    if rule.removals:
+        return tuple(name for name in _gone(held, seen) if name not in spared or name not in accepted.rows)
+    if rule.absences:
+        return tuple(
+            name for name in _gone(held, seen) if isinstance(held.rows[name], Resource) and name not in accepted.rows
+        )
+    return ()
 
 
 def _absent(held: Held, seen: Wanted) -> tuple[str, ...]:
     return tuple(name for name, resource in seen.rows.items() if resource is None and name not in held.rows)
 
 
-def _has(have: Resource | str) -> bool:
-    return isinstance(have, Resource) or have != ABSENT
-
-
 def merged(held: Held, change: Change) -> Held:
     """Held after a response was sent, or accepted."""
-    rows = {**held.rows, **{resource.name: resource for resource in change.resources}}
+    sent = {resource.name: resource for resource in change.resources}
+    rows = sent if change.full else {**held.rows, **sent}
     for name in change.removed:
         rows.pop(name, None)
     return Held({**rows, **dict.fromkeys(change.absent, ABSENT)})
@@ -181,9 +189,15 @@ def covered(held: Held, seen: Wanted) -> bool:
     return held.rows.keys() <= seen.rows.keys()
 
 
-def reverted(held: Held, accepted: Held, names: Iterable[str]) -> Held:
-    """Held after a response was refused: of the names that it spoke of, only what was accepted before counts."""
-    return Held({**held.rows, **{name: accepted.rows.get(name, ABSENT) for name in names}})
+def reverted(held: Held, accepted: Held, in_flight: tuple[Change, ...], names: tuple[str, ...]) -> Held:
+    """Held after a response that spoke of `names` was refused: what was accepted, and on top of it what else is in
+    flight. Names of which nothing is left count as told; what was to be sent again still is."""
+    after = accepted
+    for change in in_flight:
+        after = merged(after, change)
+    rows = {name: have for name, have in after.rows.items() if name in held.rows}
+    rows.update((name, UNKNOWN) for name, have in held.rows.items() if have == UNKNOWN)
+    return Held({**dict.fromkeys(names, ABSENT), **rows})
 
 
 def without(held: Held, names: Iterable[str]) -> Held:

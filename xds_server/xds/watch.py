@@ -26,17 +26,19 @@ class Sent(NamedTuple):
 class Watch:
     """subscription: None until the first request was read.
     held: what was sent; accepted: what the client acknowledged.
-    due: something may have to be sent. answered: at least one response was.
+    due: something may have to be sent. owes_removals: the client has what it should not have, and must be told in the
+        last phase. answered: at least one response was.
     trials: groups of resources that are withheld until their turn to be sent alone, see `xds.isolate`.
-    error: why the last response was refused, "" if it was not. since: when `error` or `version` came, in seconds.
+    error: why the last response was refused, "" if it was not; unexplained: though nothing in it can be blamed.
+    since: when `error` or `version` came, in seconds.
     insisted: names that the last request subscribed to although they were subscribed already.
     version: of the last accepted response; sent_version: of the last one sent; resumed_version: what the client said
         that it has when the stream began.
     """
 
     __slots__ = (
-        "accepted", "answered", "due", "error", "held", "in_flight", "insisted", "last_nonce", "resumed_version",
-        "sent_version", "since", "subscription", "trials", "version",
+        "accepted", "answered", "due", "error", "held", "in_flight", "insisted", "last_nonce", "owes_removals",
+        "resumed_version", "sent_version", "since", "subscription", "trials", "unexplained", "version",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -46,9 +48,11 @@ class Watch:
         self.in_flight: dict[str, Sent] = {}
         self.last_nonce = ""
         self.due = True
+        self.owes_removals = False
         self.answered = False
         self.trials: tuple[tuple[Resource, ...], ...] = ()
         self.error = ""
+        self.unexplained = False
         self.since = 0.0
         self.version = ""
         self.sent_version = ""
@@ -73,11 +77,15 @@ class Watch:
     def accept(self, nonce: str, shared: Shared, now: float) -> Sent:
         """The client accepted a response."""
         sent = self.in_flight.pop(nonce)
-        alone = sent.change.complete and not self.in_flight
+        alone = self.held is sent.held and not self.in_flight  # otherwise something was refused or forgotten since
         self.accepted = sent.held if alone else shared(merged, self.accepted, sent.change)
         self.version = sent.version
         self.since = now
         self.error = ""
+        self.unexplained = False
+        if self.trials:
+            groups = (tuple(r for r in group if r not in sent.change.resources) for group in self.trials)
+            self.trials = tuple(group for group in groups if group)
         return sent
 
     def refuse(
@@ -88,13 +96,15 @@ class Watch:
         self.error = message
         self.since = now
         suspects = tuple(resource for resource in change.resources if not self._accepted(resource))
-        self.held = shared(reverted, self.held, self.accepted, tuple(r.name for r in suspects) + change.removed)
+        others = tuple(sent.change for sent in self.in_flight.values())
+        self.held = shared(reverted, self.held, self.accepted, others, tuple(r.name for r in suspects))
         self.due = True
         if any(resource in withheld for resource in suspects):
             return None  # sent before another refusal was known, which explains this one
         if len(suspects) > 1:
             self.trials = split(suspects, message) + self.trials
             return None
+        self.unexplained = not suspects
         return suspects
 
     def next_trial(self, now: float) -> bool:
