@@ -24,7 +24,7 @@ from xds_server.mesh.model import (
 )
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.outbound_chains import RawChains, http_chains
-from xds_server.mesh.outbound_places import EVERY_ADDRESS, LOOPBACK, Offer, Place, places
+from xds_server.mesh.outbound_places import EVERY_ADDRESS, LOOPBACK, Offer, Place, Pods, places
 from xds_server.mesh.proxy import Interception, Proxy
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
@@ -43,7 +43,14 @@ class Outbound:
     """
 
     def __init__(
-        self, mesh: Mesh, proxy: Proxy, scope: Scope, memo: Memo, gathered: Gathered, taken: dict[str, str]
+        self,
+        mesh: Mesh,
+        proxy: Proxy,
+        scope: Scope,
+        pods: Pods,
+        taken: dict[str, str],
+        memo: Memo,
+        gathered: Gathered,
     ) -> None:
         self._proxy, self._scope, self._memo, self._gathered = proxy, scope, memo, gathered
         self._captures = proxy.interception is not Interception.NONE
@@ -61,7 +68,7 @@ class Outbound:
             if egress.is_http_proxy:
                 place = Place(egress.address or LOOPBACK, egress.port, True, True)
                 self._add_http_proxy(place, str(place), egress)
-        offered = places(mesh.registry, proxy, scope, self._routes.services, gathered.notes)
+        offered = places(pods, proxy, scope, self._routes.services, gathered.notes)
         for place, offers in sorted(offered.items()):
             self._add_place(place, offers)
 
@@ -76,7 +83,8 @@ class Outbound:
         first = self._taken[listener.name]
         where = f"{listener.address}:{listener.port}" if listener.port else listener.address
         for each in listener.origins:
-            self._gathered.notes.append(diagnostic("XDS3013", each.ref, each.path or ("spec",), where=where, first=first))
+            note = diagnostic("XDS3013", each.ref, each.path or ("spec",), where=where, first=first)
+            self._gathered.notes.append(note)
 
     def _add_place(self, place: Place, offers: list[Offer]) -> None:
         http = [offer for offer in offers if offer.is_http]

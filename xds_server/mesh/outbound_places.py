@@ -7,16 +7,14 @@ address, other ports have one for each address of the service (istio pilot/pkg/n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.mesh.endpoints import is_ip
 from xds_server.mesh.model import Protocol, Service, ServicePort
 from xds_server.mesh.protocols import declared_protocol
 from xds_server.mesh.proxy import Interception, Proxy
-from xds_server.mesh.registry import Registry
 from xds_server.mesh.scope import Egress, Scope
 from xds_server.mesh.service_hosts import takes
 
@@ -62,16 +60,17 @@ class Offer(msgspec.Struct, frozen=True):
 
 
 Offers = dict[Place, list[Offer]]
+Pods = tuple[tuple[tuple[Service, int], tuple[str, ...]], ...]
+"""The addresses of the endpoints of headless services, by service and port."""
 
 
-def places(
-    registry: Registry, proxy: Proxy, scope: Scope, services: tuple[Service, ...], notes: list[Diagnostic]
-) -> Offers:
+def places(pods: Pods, proxy: Proxy, scope: Scope, services: tuple[Service, ...], notes: list[Diagnostic]) -> Offers:
     """The offers that share a place, in the order of their hosts. A way out that names its port takes it from those
     that do not."""
     captures = proxy.interception is not Interception.NONE
     named = {egress.port for egress in scope.egress if egress.port and egress.captured}
     headless = {service.host for service in services if service.headless}
+    addresses = dict(pods)
     found: Offers = {}
     for egress in scope.egress:
         if egress.is_http_proxy:
@@ -83,14 +82,18 @@ def places(
                 if egress.port == port.number if egress.port else egress.is_socket or port.number not in named:
                     said = declared_protocol(egress.protocol)
                     offer = Offer(service, port, said or port.protocol, service.parent in headless)
-                    for place in _places_of(offer, egress, captures, registry, notes):
+                    for place in _places_of(offer, egress, captures, addresses, notes):
                         sharing = found.setdefault(place, [])
                         sharing += [] if offer in sharing else [offer]
     return {place: offers for place, offers in found.items() if _may_bind(place, offers, proxy, notes)}
 
 
 def _places_of(
-    offer: Offer, egress: Egress, captures: bool, registry: Registry, notes: list[Diagnostic]
+    offer: Offer,
+    egress: Egress,
+    captures: bool,
+    pods: Mapping[tuple[Service, int], tuple[str, ...]],
+    notes: list[Diagnostic],
 ) -> Iterator[Place]:
     service, number = offer.service, offer.port.number
     if egress.is_socket:
@@ -103,7 +106,7 @@ def _places_of(
     elif offer.protocol.is_http:
         yield Place(EVERY_ADDRESS, number, False, True)
     elif not offer.member:  # else it is found at the places of the whole service
-        addresses = pod_addresses(registry, offer) if service.headless else _virtual_ips(service)
+        addresses = pods.get((service, number), ()) if service.headless else _virtual_ips(service)
         yield from (Place(address, number, False, False) for address in addresses)
         if offer.ranges or (offer.protocol is not Protocol.TCP and not addresses and not service.headless):
             yield Place(EVERY_ADDRESS, number, False, True)
@@ -112,14 +115,8 @@ def _places_of(
             notes.append(diagnostic("XDS4015", service.origin.ref, ("spec", "ports"), port=number))
 
 
-def _virtual_ips(service: Service) -> list[str]:
-    return [address for address in service.addresses if "/" not in address]
-
-
-def pod_addresses(registry: Registry, offer: Offer) -> list[str]:
-    """The addresses of the endpoints, by which clients of a headless service connect."""
-    endpoints = registry.endpoints[offer.service].by_port.get(offer.port.number, ())
-    return sorted({ip for each in endpoints for ip in (each.address, *each.more_addresses) if is_ip(ip)})
+def _virtual_ips(service: Service) -> tuple[str, ...]:
+    return tuple(address for address in service.addresses if "/" not in address)
 
 
 def _may_bind(place: Place, offers: list[Offer], proxy: Proxy, notes: list[Diagnostic]) -> bool:
