@@ -71,6 +71,12 @@ CATALOGUE: dict[str, Code] = {
     "XDS2009": Code(
         _W, "no Pod says which number the port {port!r} of this workload has", "the sidecar does not serve the port"
     ),
+    "XDS2010": Code(
+        _W,
+        "nothing that this workload may see is called {host}; a service's name is written in full here",
+        "nothing is let through by it",
+        ("KIA1004",),
+    ),
     "XDS2030": Code(_E, "{address!r} is not {wanted}", "the endpoint is left out"),
     "XDS2031": Code(
         _W,

@@ -95,7 +95,7 @@ class RawChains:
                     path, reason = (*route.origin.path, "sniHosts"), "for names that are not among the hosts"
                     note = diagnostic("XDS4009", virtual.ref, path, field="sniHosts", reason=reason)
                     self._gathered.notes.append(note)
-                if served and route.destinations:
+                if served:
                     match = ChainMatch(served, route.subnets or ranges, tls=True)
                     traffic = route.traffic(names.outbound(offer.port.number, "", offer.service.host))
                     origins = (offer.service.origin, route.origin)
@@ -113,7 +113,7 @@ class RawChains:
         client = self._routes.client(offer.port.number)
         for virtual in self._routes.bound_to(offer.service.host):
             found = l4_routes_for(self._mesh, virtual, client, tcp_routes, self._memo, self._gathered)
-            yield from (route for route in found.routes if route.destinations)
+            yield from found.routes
 
 
 def http_chains(name: str, offers: list[Offer], raw: list[Chain], detects: bool) -> Iterator[Chain]:

@@ -41,11 +41,13 @@ class HostFilter(msgspec.Struct, frozen=True):
 
 
 class Egress(msgspec.Struct, frozen=True):
-    """One way out. port 0: for every port that nothing else names. address: where it listens, empty for the default.
+    """One way out. port 0: for every port that nothing else names. index: its place in the Sidecar.
+    address: where it listens, empty for the default.
     captured: False when it opens its port although the proxy's traffic is redirected."""
 
     hosts: tuple[HostFilter, ...]
     port: int = 0
+    index: int = 0
     protocol: str = ""
     address: str = ""
     captured: bool = True
@@ -131,7 +133,8 @@ def scope(sidecar: Sidecar | None, namespace: str, allow_any: bool) -> Scope:
     spec = sidecar.spec
     policy = spec.outbound_traffic_policy
     pool = spec.inbound_connection_pool
-    egress = tuple(_egress(listener, namespace) for listener in spec.egress) or EVERYTHING.egress
+    listeners = enumerate(spec.egress)
+    egress = tuple(_egress(listener, index, namespace) for index, listener in listeners) or EVERYTHING.egress
     return Scope(
         egress=egress,
         sidecar=sidecar,
@@ -141,11 +144,12 @@ def scope(sidecar: Sidecar | None, namespace: str, allow_any: bool) -> Scope:
     )
 
 
-def _egress(listener: IstioEgressListener, namespace: str) -> Egress:
+def _egress(listener: IstioEgressListener, index: int, namespace: str) -> Egress:
     port = listener.port
     return Egress(
         hosts=tuple(_filter(host, namespace) for host in listener.hosts),
         port=port.number or 0 if port else 0,
+        index=index,
         protocol=port.protocol if port else "",
         address=listener.bind.removeprefix("unix://"),
         captured=listener.capture_mode != "NONE",

@@ -149,5 +149,9 @@ def _seen(same: tuple[Service, ...], namespace: str, egress: tuple[Egress, ...])
 
 def takes(egress: Egress, service: Service) -> bool:
     """Whether a way out leads to the service, by its host or by an alias."""
-    hosts = (service.host, *(alias.host for alias in service.aliases))
-    return any(egress.takes(service.namespace, host) for host in hosts)
+    return any(egress.takes(service.namespace, host) for host in all_hosts(service))
+
+
+def all_hosts(service: Service) -> tuple[str, ...]:
+    """Its own and those of its aliases."""
+    return (service.host, *(alias.host for alias in service.aliases))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from xds_server.diagnostics import Diagnostic
+from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube.istio.mesh_config import MeshConfig
 from xds_server.kube.snapshot import Table
 from xds_server.memo import Memo
+from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
 from xds_server.mesh.destination_rules import RuleIndex
 from xds_server.mesh.endpoints import is_ip
@@ -25,7 +26,7 @@ from xds_server.mesh.registry import Registry
 from xds_server.mesh.resolve import Mesh, RouteIndex
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.scope import Scope, Sidecars, scope
-from xds_server.mesh.service_hosts import host_names, seen_services
+from xds_server.mesh.service_hosts import all_hosts, host_names, seen_services
 from xds_server.mesh.special_backends import OWN
 
 DNS_PORT = 15053
@@ -61,6 +62,7 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> Si
     gathered.backends |= outbound.backends
     gathered.special |= {backend.name: backend for backend in outbound.special}
     gathered.notes += outbound.diagnostics
+    gathered.notes += memo(_unknown_hosts, limits, services, lasting.routes)
     table = memo(_name_table, services, pods, proxy.namespace) if proxy.dns_capture else None
     return SidecarView(
         listeners=(*outbound.listeners, *inbound.listeners),
@@ -89,6 +91,26 @@ def _without_endpoints(
         secrets=Table(),
         diagnostics=(),
     )
+
+
+def _unknown_hosts(limits: Scope, services: tuple[Service, ...], routes: RouteIndex) -> tuple[Diagnostic, ...]:
+    """Hosts of the Sidecar's ways out that nothing has: neither a service nor a VirtualService."""
+    if limits.sidecar is None:
+        return ()
+    owned = [(service.namespace, host) for service in services for host in all_hosts(service)]
+    owned += [
+        (virtual.metadata.namespace, names.full_host(host, virtual.metadata.namespace))
+        for virtual in routes.by_gateway.get(names.MESH_GATEWAY, ())
+        for host in virtual.spec.hosts
+    ]
+    notes = []
+    for egress in limits.egress:
+        for number, wanted in enumerate(egress.hosts):
+            if wanted.host != "*" and wanted.namespace != "~" and not any(wanted.meets(*one) for one in owned):
+                path = ("spec", "egress", egress.index, "hosts", number)
+                shown = f"{wanted.namespace}/{wanted.host}"
+                notes.append(diagnostic("XDS2010", limits.sidecar.ref, path, host=shown))
+    return tuple(notes)
 
 
 def _pods(registry: Registry, services: tuple[Service, ...]) -> Iterator[tuple[tuple[Service, int], tuple[str, ...]]]:

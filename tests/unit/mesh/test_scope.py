@@ -172,5 +172,25 @@ def test_a_host_of_several_namespaces(hosts_of_egress: str, expected: list[str])
     assert hosts(*texts, sidecar("own", "shop", f"{{egress: [{{hosts: {hosts_of_egress}}}]}}"))[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("wanted", "known"),
+    [
+        pytest.param("./web.shop.svc.cluster.local", True, id="a service"),
+        pytest.param("*/*.shop.svc.cluster.local", True, id="some services"),
+        pytest.param("nowhere/*", True, id="a namespace may be empty"),
+        pytest.param("~/*", True, id="nothing is asked for"),
+        pytest.param("./virtual.example.com", True, id="a host of a VirtualService"),
+        pytest.param("./web", False, id="a short name"),
+        pytest.param("other/web.shop.svc.cluster.local", False, id="another namespace"),
+    ],
+)
+def test_hosts_that_nothing_has_are_named(wanted: str, known: bool) -> None:
+    virtual = ROUTED.replace("hosts: [web]", "hosts: [virtual.example.com]")
+    own = sidecar("own", "shop", f"{{egress: [{{hosts: ['*/far.other.svc.cluster.local', '{wanted}']}}]}}")
+    _, notes = hosts(service("web", "shop"), service("far", "other"), virtual, own)
+    found = [(note.code, note.path) for note in notes if note.code == "XDS2010"]
+    assert found == ([] if known else [("XDS2010", ("spec", "egress", 0, "hosts", 1))])
+
+
 def test_what_is_not_exported_is_not_seen() -> None:
     assert hosts(entry("api.example.com", "other", ", exportTo: ['.']"))[0] == []
