@@ -35,10 +35,11 @@ class ExternalName(msgspec.Struct, frozen=True):
 
 
 def external_names(
-    services: Iterable[core.Service], known: ByHost
+    services: Iterable[core.Service], known: ByHost, default_export: tuple[str, ...] = ()
 ) -> tuple[tuple[ExternalName, ...], tuple[Diagnostic, ...]]:
-    """Those that can be used. known: the services of the mesh that are no ExternalNames."""
-    listed = {each.host: each for each in (_external_name(service) for service in services)}
+    """Those that can be used. known: the services of the mesh that are no ExternalNames. default_export: the
+    namespaces that see those which do not say who does."""
+    listed = {each.host: each for each in (_external_name(service, default_export) for service in services)}
     found: list[ExternalName] = []
     notes: list[Diagnostic] = []
     for each in listed.values():
@@ -56,9 +57,9 @@ def external_names(
     return tuple(found), tuple(notes)
 
 
-def _external_name(service: core.Service) -> ExternalName:
+def _external_name(service: core.Service, default_export: tuple[str, ...]) -> ExternalName:
     meta = service.metadata
-    return ExternalName(service, names.service_host(meta.name, meta.namespace), exports(service))
+    return ExternalName(service, names.service_host(meta.name, meta.namespace), exports(service, default_export))
 
 
 def _chain(start: ExternalName, listed: Mapping[str, ExternalName], known: ByHost) -> list[str]:

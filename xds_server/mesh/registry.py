@@ -154,7 +154,8 @@ class _Gathering:
         self._notes += no_address_left(entry.ref for key, (entry, _, _) in wanting.items() if key not in addresses)
 
     def _add_external_names(self, outer: list[core.Service]) -> tuple[ExternalName, ...]:
-        found, notes = external_names(outer, {host: tuple(same) for host, same in self._by_host.items()})
+        known = {host: tuple(same) for host, same in self._by_host.items()}
+        found, notes = external_names(outer, known, self._default_export)
         self._notes += notes
         for name in found:
             if not name.target:

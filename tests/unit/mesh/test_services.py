@@ -200,6 +200,11 @@ class TestExternalNames:
         assert result.find("one.shop.svc.cluster.local", "shop") is not None
         assert result.find("one.shop.svc.cluster.local", "other") is None
 
+    def test_an_alias_that_does_not_say_who_sees_it_has_the_default_of_the_mesh(self) -> None:
+        result = registry(snapshot(kubernetes(PORT), external("one", WEB)), no_memo, (".",))
+        assert result.find("one.shop.svc.cluster.local", "shop") is not None
+        assert result.find("one.shop.svc.cluster.local", "other") is None
+
     def test_what_its_namespace_cannot_see_is_no_service_to_it(self) -> None:
         hidden = ", annotations: {networking.istio.io/exportTo: .}"
         result = found(kubernetes(PORT, more=hidden), external("one", WEB, "other"))
