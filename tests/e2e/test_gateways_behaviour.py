@@ -200,7 +200,7 @@ async def test_an_old_version_of_tls_is_refused_where_a_newer_one_is_asked_for(w
 async def test_hosts_of_one_certificate_share_connections_and_others_do_not(world: World) -> None:
     assert b'"name": "b"' in await world.ask("a", "b.test")
     assert (await world.ask("a", "mutual.test")).startswith(b"HTTP/1.1 421")
-    assert (await world.ask("a", "nobody.test")).startswith(b"HTTP/1.1 404")
+    assert (await world.ask("a", "nobody.test")).startswith(b"HTTP/1.1 421")
 
 
 async def test_plain_requests_are_sent_to_https(world: World) -> None:

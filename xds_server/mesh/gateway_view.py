@@ -74,7 +74,7 @@ class GatewayView:
 
     def _http_chain(self, servers: Servers) -> Chain:
         name = servers[0].route_table
-        self._add_route_table(name, servers, ())
+        self._add_route_table(name, servers, _hosts(servers))
         origins = tuple(server.origin for server in servers)
         prefix = next((server.stat_prefix for server in servers if server.stat_prefix), name)
         return Chain(name, ChainMatch(), Http(name, prefix, edge=True), origins=origins)
@@ -106,10 +106,10 @@ class GatewayView:
             free = self._free(server, tls, taken) if tls is not None else None
             if tls is not None and free is not None:
                 groups.setdefault(tls, []).append(free)
+        everyone = _hosts(server for group in groups.values() for server in group)
         for tls, same in groups.items():
             name = self._unused(same[0])
-            others = tuple(server for group in groups.values() if group is not same for server in group)
-            self._add_route_table(name, tuple(same), others)
+            self._add_route_table(name, tuple(same), everyone)
             names = tuple(served_names(server) for server in same)
             every = () if () in names else tuple(sorted({name for some in names for name in some}))
             prefix = next((server.stat_prefix for server in same if server.stat_prefix), name)
@@ -138,10 +138,14 @@ class GatewayView:
         hosts = tuple(kept)
         return replace(server, server=replace(server.server, hosts=hosts)) if hosts else None
 
-    def _add_route_table(self, name: str, servers: Servers, others: Servers) -> None:
-        """others: those on the same port whose requests belong on other connections."""
+    def _add_route_table(self, name: str, servers: Servers, everyone: frozenset[str]) -> None:
+        """everyone: the hosts of all servers of the port; what is not ours belongs on other connections."""
         port = servers[0].port
-        elsewhere = _hosts(others) - _hosts(servers)
+        ours = _hosts(servers)
+        wide = any(host.startswith("*") for host in ours)
+        # Only these are named: a thousand tables that each name a thousand hosts would be too much, and `*` will do.
+        inside = {host for host in everyone - ours if wide and most_specific(host, ours)}
+        known = ours | inside
         parts: dict[str, list[HttpRoutes]] = {}
         redirected: set[str] = set()
         origins: dict[Origin, None] = {server.origin: None for server in servers}
@@ -156,7 +160,7 @@ class GatewayView:
                 routes = routes_for(self._mesh, service, client, self._memo, self._gathered)
                 origins[Origin(service.ref)] = None
                 for host in hosts:
-                    if most_specific(host, _hosts(servers) | elsewhere) not in elsewhere:
+                    if not inside or most_specific(host, known) in ours:
                         parts.setdefault(host, []).append(routes)
                         redirected |= {host} if redirects else set()
         virtual_hosts = [
@@ -165,13 +169,14 @@ class GatewayView:
             )
             for host, same in sorted(parts.items())
         ]
-        if misdirected := tuple(sorted(elsewhere - parts.keys())):
-            virtual_hosts.append(self._memo(_misdirected, port, misdirected, tuple(origins)))
+        if everyone != ours:
+            elsewhere = tuple(sorted((inside | {"*"}) - parts.keys()))
+            virtual_hosts += [self._memo(_misdirected, port, elsewhere, tuple(origins))] if elsewhere else []
         self.route_tables.append(self._memo(_route_table, name, port, tuple(virtual_hosts), tuple(origins)))
 
 
-def _hosts(servers: Servers) -> set[str]:
-    return {server_host(text, "")[1] for server in servers for text in server.server.hosts}
+def _hosts(servers: Iterable[BoundServer]) -> frozenset[str]:
+    return frozenset(server_host(text, "")[1] for server in servers for text in server.server.hosts)
 
 
 def _listener(
