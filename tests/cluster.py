@@ -1,7 +1,7 @@
 """A Kubernetes cluster for tests: the one that XDS_SERVER_TEST_KUBECONFIG names.
 
-Tests that kill the API server start one of their own, with the same program and the same etcd but other keys in it.
-For that the kubeconfig must have the file `api.pid` beside it.
+Tests that kill the API server start one of their own, with an etcd, from the same programs. For that the files
+`api.pid` and `etcd.pid` must be beside the kubeconfig.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -59,14 +61,16 @@ class Cluster:
         """Deletes objects of the namespace, each as `service/web`."""
         await self.kubectl("delete", "-n", self.namespace, "--ignore-not-found", "--wait=false", *names)
 
-    async def install(self, *without: str) -> None:
-        """Custom resources for every kind that is read and not installed, but for the kinds in `without`."""
-        served = json.loads(await self.kubectl("get", "crds", "-o", "json"))["items"]
-        names = {crd["metadata"]["name"] for crd in served}
-        wanted = [crd(*key) for key in KINDS if is_custom(key[0]) and key[1] not in without]
-        if missing := [yaml.safe_dump(one) for one in wanted if one["metadata"]["name"] not in names]:
-            await self.kubectl("apply", "-f", "-", text="\n---\n".join(missing))
-            await self.kubectl("wait", "--for=condition=Established", "crds", "--all", "--timeout=30s")
+    async def install(self) -> None:
+        """Custom resources for every kind that is read and not installed."""
+        wanted = [crd(*key) for key in KINDS if is_custom(key[0])]
+        while missing := [one for one in wanted if one["metadata"]["name"] not in await self._installed()]:
+            with contextlib.suppress(AssertionError):  # another test may install them at the same time
+                await self.kubectl("create", "-f", "-", text=yaml.safe_dump_all(missing))
+        await self.kubectl("wait", "--for=condition=Established", "crds", "--all", "--timeout=30s")
+
+    async def _installed(self) -> set[str]:
+        return {crd["metadata"]["name"] for crd in json.loads(await self.kubectl("get", "crds", "-o", "json"))["items"]}
 
 
 def is_custom(group: str) -> bool:
@@ -123,40 +127,52 @@ async def cluster_for_test() -> AsyncIterator[Cluster]:
 
 
 class ApiServer:
-    """An API server of a test's own, that can be killed and started again."""
+    """An API server of a test's own, with an etcd of its own, that can be killed and started again."""
 
     def __init__(self, directory: Path) -> None:
         original = kubeconfig()
-        pid_file = original.parent / "api.pid"
-        if not pid_file.exists():
-            pytest.skip(f"NO API SERVER TO KILL: there is no api.pid beside {original}")
-        self._process_of_original = Path("/proc") / pid_file.read_text().strip()
-        self.port = free_port()
-        self._log = directory / "api.log"
-        command = (self._process_of_original / "cmdline").read_text().rstrip("\0").split("\0")
-        self._cwd = os.readlink(self._process_of_original / "cwd")
-        self._command = [
-            os.readlink(self._process_of_original / "exe"),
-            *(f"--secure-port={self.port}" if part.startswith("--secure-port") else part for part in command[1:]),
-            f"--etcd-prefix=/test-{uuid.uuid4().hex}",
-        ]
+        if not (original.parent / "api.pid").exists():
+            pytest.skip(f"NO API SERVER TO KILL: there are no api.pid and etcd.pid beside {original}")
         config = yaml.safe_load(original.read_text())
-        config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{self.port}"
+        address = config["clusters"][0]["cluster"]
+        etcd = next(part for part in _command(original.parent, "api") if part.startswith("--etcd-servers"))
+        old_ports = [urlsplit(address["server"]).port, int(etcd.rpartition(":")[2]), int(etcd.rpartition(":")[2]) + 1]
+        self.port = free_port()
+        self._ports = dict(zip(map(str, old_ports), map(str, (self.port, free_port(), free_port())), strict=True))
+        self._directory = directory
+        self._commands = {name: self._moved(_command(original.parent, name)) for name in ("etcd", "api")}
+        self._cwd = original.parent
+        address["server"] = f"https://127.0.0.1:{self.port}"
         self.cluster = Cluster(directory / "kubeconfig")
         self.cluster.kubeconfig.write_text(yaml.safe_dump(config))
         self._process: asyncio.subprocess.Process
+        self._etcd: asyncio.subprocess.Process | None = None
+
+    def _moved(self, command: list[str]) -> list[str]:
+        """The command with other ports, and another directory for data."""
+        moved = [
+            re.sub(r"(?<=[:=])\d+(?![\d.])", lambda port: self._ports.get(port[0], port[0]), part) for part in command
+        ]
+        if "--data-dir" in moved:
+            moved[moved.index("--data-dir") + 1] = str(self._directory / "etcd")
+        return moved
+
+    async def _run(self, name: str) -> asyncio.subprocess.Process:
+        with (self._directory / f"{name}.log").open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *self._commands[name], cwd=self._cwd, stdout=log, stderr=log, start_new_session=True
+            )
 
     async def start(self) -> None:
         """Returns once it is ready."""
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command, cwd=self._cwd, stdout=log, stderr=log, start_new_session=True
-            )
+        self._etcd = self._etcd or await self._run("etcd")
+        self._process = await self._run("api")
         api = Api(self.cluster.access)
         await api.connect()
         try:
             while not await self._is_ready(api):
-                assert self._process.returncode is None, f"the API server ended: {self._log.read_text()[-500:]}"
+                log = self._directory / "api.log"
+                assert self._process.returncode is None, f"the API server ended: {log.read_text()[-500:]}"
                 await asyncio.sleep(0.05)
         finally:
             await api.close()
@@ -171,6 +187,14 @@ class ApiServer:
             self._process.send_signal(how)
         await self._process.wait()
 
+    async def end(self) -> None:
+        """Of everything."""
+        self.go_on()
+        await self.kill()
+        if self._etcd is not None:
+            self._etcd.kill()
+            await self._etcd.wait()
+
     def pause(self) -> None:
         """It keeps its connections and answers nothing."""
         self._process.send_signal(signal.SIGSTOP)
@@ -178,6 +202,13 @@ class ApiServer:
     def go_on(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGCONT)
+
+
+def _command(directory: Path, name: str) -> list[str]:
+    """How the process was started whose id is in NAME.pid."""
+    process = Path("/proc") / (directory / f"{name}.pid").read_text().strip()
+    _, *arguments = (process / "cmdline").read_text().rstrip("\0").split("\0")
+    return [os.readlink(process / "exe"), *arguments]
 
 
 @contextlib.asynccontextmanager
@@ -189,5 +220,4 @@ async def own_api_server(directory: Path) -> AsyncIterator[ApiServer]:
         await server.cluster.kubectl("create", "namespace", server.cluster.namespace)
         yield server
     finally:
-        server.go_on()
-        await server.kill()
+        await server.end()

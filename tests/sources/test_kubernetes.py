@@ -86,8 +86,8 @@ class Follower:
         else:
             assert not self.anchors & set(news.gone), "an object that is in the cluster was lost"
             self.store.update("k", news)
-            for ref in news.gone:
-                del self.digests[ref]
+            for ref in news.gone:  # one that came and went at once may never have been told
+                self.digests.pop(ref, None)
         raws = news.raws if isinstance(news, Batch) else news.puts
         self.digests.update((raw.ref, raw.digest) for raw in raws)
 

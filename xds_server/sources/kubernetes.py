@@ -100,7 +100,7 @@ class _Cluster:
         self._silence = ""  # why the API server does not answer small questions
         self._condition = Condition()
         self._is_told = False
-        self._is_due = False
+        self._is_due = asyncio.Event()
         self._puts: dict[ObjectRef, Raw] = {}
         self._gone: set[ObjectRef] = set()
         self._references: dict[ObjectRef, frozenset[str]] = {}  # object -> names of secrets
@@ -109,6 +109,7 @@ class _Cluster:
         async with asyncio.TaskGroup() as self._tasks:
             for resource in resources(self._scope):
                 self._follow(resource)
+            self._tasks.create_task(self._tell_all())
             await self._beat()
 
     def _follow(self, resource: Resource) -> None:
@@ -125,12 +126,17 @@ class _Cluster:
             self._puts.pop(ref, None)
             self._gone.add(ref)
             self._refer(ref, None)
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._flush)
+        self._is_due.set()
+
+    async def _tell_all(self) -> None:
+        """Tells what changed, a little after it did. An exception of `tell` is a bug and ends everything."""
+        while True:
+            await self._is_due.wait()
+            await asyncio.sleep(GATHER_SECONDS)
+            self._is_due.clear()
+            self._flush()
 
     def _flush(self) -> None:
-        self._is_due = False
         self._follow_referenced()
         if all(follow.is_settled for follow in self._follows.values()):
             puts, gone = tuple(self._puts.values()), tuple(self._gone)
