@@ -14,6 +14,7 @@ DOWNSTREAM_CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connecti
 class Node(msgspec.Struct, frozen=True):
     """Who a proxy says it is. role: gateway, sidecar or grpc. labels choose the Gateways that select it. interception
     and http_proxy_port are for sidecars, "" and 0 leave them out. unprivileged: it cannot bind ports below 1024.
+    dns_capture: a sidecar answers DNS for the services that it sees.
     node_name: the cluster's node that it runs on; from its labels the server knows the proxy's zone."""
 
     id: str
@@ -24,6 +25,7 @@ class Node(msgspec.Struct, frozen=True):
     http_proxy_port: int = 0
     service_account: str = ""
     unprivileged: bool = False
+    dns_capture: bool = False
     node_name: str = ""
 
 
@@ -126,6 +128,7 @@ def _metadata(node: Node) -> dict[str, Any]:
         "INTERCEPTION_MODE": node.interception,
         "HTTP_PROXY_PORT": str(node.http_proxy_port) if node.http_proxy_port else "",
         "UNPRIVILEGED_POD": "true" if node.unprivileged else "",
+        "DNS_CAPTURE": "true" if node.dns_capture else "",
         "NODE_NAME": node.node_name,
     }
     return {key: value for key, value in values.items() if value}

@@ -140,7 +140,7 @@ class Machine:
                 made.append(socket.socket(socket.AF_INET, kind))
 
     @contextlib.asynccontextmanager
-    async def sidecar(self, config: Path, node: Node, *capabilities: str, dns: bool = False) -> AsyncIterator[Child]:
+    async def sidecar(self, config: Path, node: Node, *capabilities: str) -> AsyncIterator[Child]:
         """The server on this machine's loopback, and beside it an Envoy of the user to whom iptables is blind."""
         inside = ["ip", "netns", "exec", self.name]
         serve = [*inside, sys.executable, "-m", "xds_server", "serve", str(config), "--log-format", "json"]
@@ -149,7 +149,6 @@ class Machine:
         async with child([*serve, *options], self.directory / "server.log", running.on_line) as running.child:
             await running.event("serving")
             written = bootstrap(node, Channel(port=15010), Admin(socket=str(self.directory / "admin.sock")))
-            written["node"]["metadata"] |= {"DNS_CAPTURE": "true"} if dns else {}
             (self.directory / "envoy.json").write_text(json.dumps(written))
             command = [*inside, *_as_proxy(*capabilities), find_envoy(), "-c", str(self.directory / "envoy.json")]
             command += ["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]

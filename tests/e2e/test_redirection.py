@@ -159,10 +159,10 @@ async def mesh(transparent: bool = False) -> AsyncIterator[Mesh]:
             await stack.enter_async_context(made.server.app(port, serve))
         for address in (SERVER, SECOND):
             await stack.enter_async_context(made.server.app(7000, echo, address))
-        client = Node("client", "sidecar", "shop", (("app", "client"),), "REDIRECT")
+        client = Node("client", "sidecar", "shop", (("app", "client"),), "REDIRECT", dns_capture=True)
         server = Node("server", "sidecar", "shop", (("app", "server"),), "TPROXY" if transparent else "REDIRECT")
         able = ("--inh-caps=+net_admin,+net_raw", "--ambient-caps=+net_admin,+net_raw") if transparent else ()
-        await stack.enter_async_context(made.client.sidecar(made.config, client, dns=True))
+        await stack.enter_async_context(made.client.sidecar(made.config, client))
         await stack.enter_async_context(made.server.sidecar(made.config, server, *able))
         await eventually(lambda: answers(made.client), "the first answer through both sidecars")
         yield made

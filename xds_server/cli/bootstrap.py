@@ -35,6 +35,7 @@ def _labels(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> t
 )
 @click.option("--http-proxy-port", type=click.IntRange(0, 65535), default=0, help="A sidecar's HTTP proxy port.")
 @click.option("--unprivileged", is_flag=True, help="The proxy cannot bind ports below 1024.")
+@click.option("--dns-capture", is_flag=True, help="A sidecar answers DNS for services, on 127.0.0.1:15053.")
 @click.option("--node-name", default="", help="The cluster's node that the proxy runs on, which says where it is.")
 @click.option("--xds-host", default="127.0.0.1", show_default=True, help="Address or name of the xDS server.")
 @click.option("--xds-port", type=click.IntRange(1, 65535), default=15010, show_default=True, help="Port of it.")
@@ -66,6 +67,8 @@ def command(
     if node["role"] != "sidecar":
         if node["http_proxy_port"]:
             raise click.UsageError("--http-proxy-port is for --role sidecar")
+        if node["dns_capture"]:
+            raise click.UsageError("--dns-capture is for --role sidecar")
         node["interception"] = ""
     if any((tls_ca, tls_cert, tls_key, tls_server_name)) and not all((tls_ca, tls_cert, tls_key)):
         raise click.UsageError("--tls-ca, --tls-cert and --tls-key belong together")

@@ -16,6 +16,7 @@ KEYS = {
     "namespace": "NAMESPACE",
     "interception": "INTERCEPTION_MODE",
     "http-proxy-port": "HTTP_PROXY_PORT",
+    "dns-capture": "DNS_CAPTURE",
     "service-account": "SERVICE_ACCOUNT",
     "network": "NETWORK",
     "node": "NODE_NAME",

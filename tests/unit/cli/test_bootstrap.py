@@ -39,8 +39,8 @@ CASES = [
         id="a sidecar with bound ports",
     ),
     pytest.param(
-        ["--role", "sidecar", "--interception", "TPROXY"],
-        Proxy(kind=ProxyKind.SIDECAR, interception=Interception.TPROXY),
+        ["--role", "sidecar", "--interception", "TPROXY", "--dns-capture"],
+        Proxy(kind=ProxyKind.SIDECAR, interception=Interception.TPROXY, dns_capture=True),
         id="a sidecar that intercepts",
     ),
     pytest.param(["--node-name", "node-a"], Proxy(node="node-a"), id="where it runs"),
@@ -142,6 +142,7 @@ def test_a_grpc_client_gets_a_file_of_its_own_kind(arguments: list[str], credent
     [
         pytest.param(["-l", "app"], id="a label without a value"),
         pytest.param(["--http-proxy-port", "80"], id="an HTTP proxy port for a gateway"),
+        pytest.param(["--dns-capture"], id="DNS of a gateway"),
         pytest.param(["--tls-ca", "ca.pem"], id="an authority without a certificate"),
         pytest.param(["--tls-server-name", "xds.example"], id="a server name without TLS"),
         pytest.param(["--role", "grpc", *TLS, "--tls-server-name", "x.example"], id="a server name for a gRPC client"),
