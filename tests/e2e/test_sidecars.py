@@ -84,3 +84,20 @@ async def test_ports_of_the_sidecar(lab: Lab) -> None:
     assert (await eventually(lambda: answered(over_socket))).json()["app"] == "web"
     await answered(bound)
     await eventually(lambda: not is_open(redis_port), "the port that the Sidecar moved is closed")
+
+
+async def test_settings_of_the_mesh_in_a_file_are_followed(lab: Lab) -> None:
+    web = await lab.upstream("web")
+    first, second = free_port(), free_port()
+    lab.write("services.yaml", service("web", "http", free_port(), web))
+    settings = lab.directory / "mesh.yaml"
+    settings.write_text(f"proxyHttpPort: {first}\n")
+    await lab.serve("--mesh-config", str(settings))
+    await lab.envoy(Node("cart", "sidecar", "shop", (), "NONE"))
+    unknown = "nobody.example.com"
+    await eventually(lambda: answered(Target(first, unknown), 502))
+    settings.write_text("proxyHttpPort: [\n")
+    await lab.found("XDS1005", "mesh.yaml")
+    await answered(Target(first, unknown), 502)
+    settings.write_text(f"proxyHttpPort: {second}\n")
+    await eventually(lambda: answered(Target(second, unknown), 502))

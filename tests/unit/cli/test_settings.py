@@ -48,6 +48,13 @@ def test_a_mistake_is_named_with_its_place(flags: dict[str, object], environ: di
         load(flags, environ)
 
 
+def test_the_settings_of_the_mesh_come_before_all_sources() -> None:
+    assert load({"source": ("a", "b"), "mesh_config": "mesh.yaml"}, {}).sources == ("mesh.yaml", "a", "b")
+    assert load({"source": ("a",)}, {}).sources == ("a",)
+    with pytest.raises(SettingsError, match="cannot be both"):
+        load({"source": ("a",), "mesh_config": "a"}, {})
+
+
 def test_insecure_allows_any_address() -> None:
     assert load({"xds_host": "0.0.0.0"}, {"XDS_SERVER_INSECURE": "true"}).xds_host == "0.0.0.0"
 
