@@ -43,8 +43,8 @@ def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
     if before is not None and not request.names and not request.unsubscribe:
         return
     step = subscription.delta(before, request.type_url, request.names, request.unsubscribe)
-    after = watch.subscription = shared.same(step.subscription)
-    watch.due = True
+    after = shared.same(step.subscription)
+    watch.subscribe(after)
     if before is None and request.versions:
         watch.accepted = Held(dict(request.versions))
         if after.wildcard:

@@ -99,7 +99,7 @@ class XdsServer:
     async def start(self) -> int:
         """Listens. Returns the bound port. Raises OSError when the address cannot be had."""
         options = self._options
-        self._server = server = grpc.aio.server(options=_channel_options(options))
+        self._server = server = grpc.aio.server(options=channel_options(options))
         for service, (noun, only) in SERVICES.items():
             handlers: dict[str, Any] = {
                 prefix + noun: grpc.stream_stream_rpc_method_handler(partial(self._serve, variant, only))
@@ -229,7 +229,8 @@ class _Call:
         self.peer = context.peer
 
 
-def _channel_options(options: Options) -> list[tuple[str, int]]:
+def channel_options(options: Options) -> list[tuple[str, int]]:
+    """gRPC's own options, each with the reason why it is not the default."""
     unlimited = 2**31 - 1
     settings = {
         # Two servers on one port would share its connections in silence.

@@ -7,30 +7,24 @@ asks again; there is never a queue.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
 from xds_server.xds.order import PHASES, SENDING, Offer, Phase
+from xds_server.xds.plan import has_all, plan
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
 from xds_server.xds.states import ResourceStatus, State, TypeStatus
 from xds_server.xds.substitute import Accepted, stripped, stuck, substitute
 from xds_server.xds.table import (
     ABSENT,
-    EMPTY_TABLE,
     NOTHING,
     Change,
-    Held,
     Table,
     Tables,
-    Wanted,
-    covered,
-    difference,
-    everything,
-    merged,
     union,
     version_info,
     version_of,
@@ -40,8 +34,6 @@ from xds_server.xds.table import (
 from xds_server.xds.variant import Variant
 from xds_server.xds.watch import Sent, Watch
 
-CHUNK = 100  # resources in a response at most, where it can be split
-CHUNK_BYTES = 3 * 2**20  # below the 4 MiB that gRPC clients accept by default
 _LAST = len(PHASES) - 1
 _NONE: frozenset[Resource] = frozenset()
 _NO_NAMES: frozenset[str] = frozenset()
@@ -225,6 +217,8 @@ class Session:
                 self._phase = 0
             self._phase = min(self._phase, 1)
             self._offer(PHASES[self._phase])
+            if not self._resuming and all(self._views.get(t) is table for t, table in target.by_type.items()):
+                self._settle()
 
     def _insist(self, type_url: str, names: frozenset[str]) -> None:
         """A name that is subscribed again must be sent again, even if it was refused before."""
@@ -251,7 +245,7 @@ class Session:
         return withheld
 
     def _offer(self, phase: Phase) -> None:
-        for type_url, view in self._offered(phase).items():
+        for type_url, view in self._offered(phase):
             self._show(type_url, view)
 
     def _show(self, type_url: str, view: Table) -> None:
@@ -260,13 +254,17 @@ class Session:
             if type_url in self._watches:
                 self._watches[type_url].due = True
 
-    def _offered(self, phase: Phase) -> Mapping[str, Table]:
-        offered = {}
+    def _offered(self, phase: Phase) -> Iterator[tuple[str, Table]]:
+        """What the phase changes: type URLs and their new views."""
         for line in phase.lines:
             new = self._target.by_type[line.type_url]
-            old = self._views.get(line.type_url, EMPTY_TABLE)
-            offered[line.type_url] = new if line.offer is Offer.NEW else self._shared(union, old, new)
-        return offered
+            old = self._views.get(line.type_url)
+            if old is new:
+                continue
+            if old is not None and line.offer is Offer.BOTH:
+                new = self._shared(union, old, new)
+            if old is not new:
+                yield line.type_url, new
 
     def _advance(self, now: float) -> bool:
         """Enters the next phase if its time has come. False when there is none, or it must wait."""
@@ -280,17 +278,21 @@ class Session:
                 return False
         self._gate = None
         self._phase += 1
-        self._offer(phase)
+        self._offer(PHASES[self._phase])
         if self._phase == _LAST:
-            self._resuming = False
-            for watch in self._watches.values():
-                watch.due |= watch.owes_removals
+            self._settle()
         return True
 
+    def _settle(self) -> None:
+        """All is offered as it is to be; from now on removals are told."""
+        self._phase = _LAST
+        self._gate = None
+        self._resuming = False
+        for watch in self._watches.values():
+            watch.due |= watch.owes_removals
+
     def _changes(self, phase: Phase) -> bool:
-        return self._resuming or any(
-            self._views.get(type_url) is not view for type_url, view in self._offered(phase).items()
-        )
+        return self._resuming or any(True for _ in self._offered(phase))
 
     def _answered(self, phase: Phase, now: float) -> bool:
         """Whether the client answered what was sent of the types that the phase waits for, as far as it will."""
@@ -301,6 +303,8 @@ class Session:
 
     def _try_next(self, now: float) -> bool:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""
+        if not any(watch.trials for watch in self._watches.values()):
+            return False
         reached = {line.type_url for phase in PHASES[: self._phase + 1] for line in phase.lines}
         for type_url in reversed(SENDING):  # a trial of clusters makes listeners and routes wait again
             watch = self._watches.get(type_url)
@@ -341,25 +345,23 @@ class Session:
             watch.due = False
             return None
         shared = self._shared
-        seen = shared(wanted, view, watch.wants)
-        version = shared(version_info, view)
-        if not watch.answered and watch.resumed_version == version:
-            watch.held = watch.accepted = shared(everything, seen)
+        if not watch.answered and watch.resumed_version and watch.resumed_version == shared(version_info, view):
+            watch.held = watch.accepted = shared(has_all, shared, view, watch.wants)
             watch.answered = True
         rule = self._variant.rule(type_url, self._phase == _LAST)
-        spared = self._spared(type_url)
-        change = shared(difference, watch.held, watch.accepted, seen, spared, rule, CHUNK, CHUNK_BYTES)
+        todo = shared(plan, shared, view, watch.wants, watch.held, watch.accepted, self._spared(type_url), rule)
+        watch.owes_removals = todo.owes_removals
+        change = todo.change
         if change is None:
             watch.due = False
-            watch.owes_removals = self._phase != _LAST and not shared(covered, watch.held, seen)
             if watch.answered or not watch.wants.wildcard:
                 return None
             change = NOTHING  # the first wildcard request is always answered, or the client waits for its time-out
         self._serial, data = shared.response(
-            self._serial, self._variant.assemble, self._identifier, type_url, version, change
+            self._serial, self._variant.assemble, self._identifier, type_url, todo.version, change
         )
         nonce = str(self._serial)
-        watch.sent(nonce, Sent(change, self._held_after(watch, change, seen), version, now))
+        watch.sent(nonce, Sent(change, todo.held, todo.version, now))
         if type_url == CLUSTER:
             self._follow_with_endpoints(change)
         return Response(type_url, nonce, change, data)
@@ -371,15 +373,6 @@ class Session:
             return _NO_NAMES
         rows = self._published.tables.by_type[type_url].rows
         return frozenset(r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r)
-
-    def _held_after(self, watch: Watch, change: Change, seen: Wanted) -> Held:
-        """A client that was told everything holds one value, the same for all clients that want the same."""
-        held = self._shared(merged, watch.held, change)
-        if not change.complete:
-            return held
-        all_told = self._shared(covered, held, seen)
-        watch.owes_removals = not all_told
-        return self._shared(everything, seen) if all_told else held
 
     def _follow_with_endpoints(self, change: Change) -> None:
         """Envoy warms a changed cluster until its endpoints come again, though they did not change, and does not

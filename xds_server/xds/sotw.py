@@ -41,8 +41,7 @@ def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
         watch.resumed_version = request.version
     if after == before:
         return
-    watch.subscription = after
-    watch.due = True
+    watch.subscribe(after)
     if not after:
         watch.forget_all()
     elif before and not after.wildcard:

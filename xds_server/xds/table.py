@@ -184,11 +184,6 @@ def merged(held: Held, change: Change) -> Held:
     return Held({**rows, **dict.fromkeys(change.absent, ABSENT)})
 
 
-def covered(held: Held, seen: Wanted) -> bool:
-    """Whether the client has no more than it wants."""
-    return held.rows.keys() <= seen.rows.keys()
-
-
 def reverted(held: Held, accepted: Held, in_flight: tuple[Change, ...], names: tuple[str, ...]) -> Held:
     """Held after a response that spoke of `names` was refused: what was accepted, and on top of it what else is in
     flight. Names of which nothing is left count as told; what was to be sent again still is."""

@@ -24,7 +24,7 @@ class Sent(NamedTuple):
 
 
 class Watch:
-    """subscription: None until the first request was read.
+    """subscription: None until the first request was read; wants: the same, or `NOWHERE`.
     held: what was sent; accepted: what the client acknowledged.
     due: something may have to be sent. owes_removals: the client has what it should not have, and must be told in the
         last phase. answered: at least one response was.
@@ -38,11 +38,12 @@ class Watch:
 
     __slots__ = (
         "accepted", "answered", "due", "error", "held", "in_flight", "insisted", "last_nonce", "owes_removals",
-        "resumed_version", "sent_version", "since", "subscription", "trials", "unexplained", "version",
+        "resumed_version", "sent_version", "since", "subscription", "trials", "unexplained", "version", "wants",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.subscription: Subscription | None = None
+        self.wants = NOWHERE
         self.held = EMPTY_HELD
         self.accepted = EMPTY_HELD
         self.in_flight: dict[str, Sent] = {}
@@ -59,9 +60,9 @@ class Watch:
         self.resumed_version = ""
         self.insisted: frozenset[str] = frozenset()
 
-    @property
-    def wants(self) -> Subscription:
-        return self.subscription or NOWHERE
+    def subscribe(self, subscription: Subscription) -> None:
+        self.subscription = self.wants = subscription
+        self.due = True
 
     def sent(self, nonce: str, sent: Sent) -> None:
         """Registers a response before it is written, so that no answer can come too early."""

@@ -1,0 +1,45 @@
+"""What to tell a client next: one pure step from what it holds towards what it wants."""
+
+from __future__ import annotations
+
+import msgspec
+
+from xds_server.memo import Memo
+from xds_server.xds.subscription import Subscription
+from xds_server.xds.table import Change, Held, Rule, Table, Wanted, difference, everything, merged, version_info, wanted
+
+CHUNK = 100  # resources in a response at most, where it can be split
+CHUNK_BYTES = 3 * 2**20  # below the 4 MiB that gRPC clients accept by default
+
+
+class Plan(msgspec.Struct, frozen=True, eq=False):
+    """change: what the response says; None if there is nothing to say. held: what the client holds after it.
+    version: of all that is offered. owes_removals: the client has what it should not have and was not told."""
+
+    change: Change | None
+    held: Held
+    version: str
+    owes_removals: bool
+
+
+def plan(
+    memo: Memo, view: Table, subscription: Subscription, held: Held, accepted: Held, spared: frozenset[str], rule: Rule
+) -> Plan:
+    """See `table.difference`, which it asks for the change.
+
+    Clients that were told everything hold the same object, so that what is planned for one serves all that are alike.
+    """
+    seen = memo(wanted, view, subscription)
+    version = memo(version_info, view)
+    change = difference(held, accepted, seen, spared, rule, CHUNK, CHUNK_BYTES)
+    after = merged(held, change) if change else held
+    told = after.rows.keys() <= seen.rows.keys()
+    if change and change.complete and told:
+        after = memo(everything, seen)
+    return Plan(change, after, version, not told and not rule.removals)
+
+
+def has_all(memo: Memo, view: Table, subscription: Subscription) -> Held:
+    """Held by a client that has all that it wants."""
+    seen: Wanted = memo(wanted, view, subscription)
+    return memo(everything, seen)
