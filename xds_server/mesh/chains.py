@@ -26,7 +26,7 @@ def distinct(chains: Iterable[Chain]) -> tuple[tuple[Chain, ...], tuple[Clash, .
     taken: dict[Key, Chain] = {}
     kept: list[Chain] = []
     clashes: list[Clash] = []
-    for chain in chains:
+    for chain in map(_plain, chains):
         first = next((taken[key] for key in _keys(chain.match) if key in taken), None)
         if first is not None:
             free = _without(chain.match, taken)
@@ -40,11 +40,20 @@ def distinct(chains: Iterable[Chain]) -> tuple[tuple[Chain, ...], tuple[Clash, .
     return tuple(kept), tuple(clashes)
 
 
+def _plain(chain: Chain) -> Chain:
+    """Every name and address range once, in one way of writing."""
+    match = chain.match
+    destinations = dict.fromkeys(str(ip_network(text, strict=False)) for text in match.destinations)
+    server_names = dict.fromkeys(name.lower() for name in match.server_names)
+    plain = msgspec.structs.replace(match, destinations=tuple(destinations), server_names=tuple(server_names))
+    return chain if plain == match else msgspec.structs.replace(chain, match=plain)
+
+
 def _keys(match: ChainMatch) -> Iterator[Key]:
-    """Every combination that Envoy makes of a match."""
+    """Every combination that Envoy makes of a plain match."""
     kind = (match.port, match.detected_http, match.tls or bool(match.server_names))
     for destination, name in product(match.destinations or ("",), match.server_names or ("",)):
-        yield (*kind, destination and str(ip_network(destination, strict=False)), name.lower())
+        yield (*kind, destination, name)
 
 
 def _without(match: ChainMatch, taken: dict[Key, Chain]) -> ChainMatch | None:

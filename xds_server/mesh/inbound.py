@@ -31,7 +31,7 @@ from xds_server.mesh.model import (
     VirtualHost,
 )
 from xds_server.mesh.origin import Origin
-from xds_server.mesh.outbound_places import FIRST_UNPRIVILEGED_PORT
+from xds_server.mesh.outbound_places import FIRST_UNPRIVILEGED_PORT, INBOUND_PORT, REDIRECTED, RESERVED_PORTS
 from xds_server.mesh.protocols import SERVER_FIRST
 from xds_server.mesh.proxy import Interception, Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
@@ -41,7 +41,6 @@ from xds_server.mesh.scope import Scope
 from xds_server.mesh.special_backends import OWN, inbound_passthrough, workload
 
 EVERY_ADDRESS = "0.0.0.0"
-INBOUND_PORT = 15006
 
 
 class Inbound:
@@ -65,6 +64,11 @@ class Inbound:
 
     def _may_bind(self, port: Port) -> bool:
         number = port.port.number
+        if self._captures and number in RESERVED_PORTS:
+            ref, path = port.origin.ref, port.origin.path
+            note = diagnostic("XDS3013", ref, path, where=f"port {number}", first=REDIRECTED)
+            self._gathered.notes.append(note)
+            return False
         if port.address and self._proxy.unprivileged and number < FIRST_UNPRIVILEGED_PORT:
             self._gathered.notes.append(diagnostic("XDS4012", port.origin.ref, port.origin.path, port=number))
             return False

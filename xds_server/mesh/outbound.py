@@ -24,7 +24,17 @@ from xds_server.mesh.model import (
 )
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.outbound_chains import RawChains, http_chains
-from xds_server.mesh.outbound_places import EVERY_ADDRESS, LOOPBACK, Offer, Place, Pods, places
+from xds_server.mesh.outbound_places import (
+    EVERY_ADDRESS,
+    LOOPBACK,
+    OUTBOUND_PORT,
+    REDIRECTED,
+    RESERVED_PORTS,
+    Offer,
+    Place,
+    Pods,
+    places,
+)
 from xds_server.mesh.proxy import Interception, Proxy
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
@@ -32,7 +42,6 @@ from xds_server.mesh.scope import Egress, Scope
 from xds_server.mesh.service_hosts import ServiceRoutes, domains, takes, with_port
 from xds_server.mesh.special_backends import OWN, black_hole, passthrough
 
-OUTBOUND_PORT = 15001
 HTTP_PORT = 80
 
 
@@ -76,15 +85,20 @@ class Outbound:
 
     def _add(self, listener: Listener, words: str = "") -> None:
         """Of two listeners with the same address only the first can listen. words: what it is."""
-        if listener.name not in self._taken:
+        first = self._taken.get(listener.name, "") or self._reserved(listener)
+        if not first:
             self._taken[listener.name] = words or str(listener.origins[0].ref)
             self.listeners.append(listener)
             return
-        first = self._taken[listener.name]
         where = f"{listener.address}:{listener.port}" if listener.port else listener.address
         for each in listener.origins:
             note = diagnostic("XDS3013", each.ref, each.path or ("spec",), where=where, first=first)
             self._gathered.notes.append(note)
+
+    def _reserved(self, listener: Listener) -> str:
+        """What has the port, in words: a listener of it, at whichever address, would take what is redirected there."""
+        is_ours = listener.captures or not (listener.binds or listener.address == EVERY_ADDRESS)
+        return REDIRECTED if self._captures and listener.port in RESERVED_PORTS and not is_ours else ""
 
     def _add_place(self, place: Place, offers: list[Offer]) -> None:
         http = [offer for offer in offers if offer.is_http]

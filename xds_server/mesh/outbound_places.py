@@ -21,6 +21,9 @@ from xds_server.mesh.service_hosts import takes
 LOOPBACK = "127.0.0.1"
 EVERY_ADDRESS = "0.0.0.0"
 FIRST_UNPRIVILEGED_PORT = 1024
+OUTBOUND_PORT, INBOUND_PORT = 15001, 15006
+RESERVED_PORTS = (OUTBOUND_PORT, INBOUND_PORT)
+REDIRECTED = "redirected traffic"
 
 
 class Place(msgspec.Struct, frozen=True, order=True):

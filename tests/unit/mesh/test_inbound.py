@@ -72,6 +72,7 @@ SERVICES: dict[str, tuple[list[str], list[str], list[str]]] = {
         [":80 -> routes inbound|80||"],
         ["XDS3012 a"],
     ),
+    "a port of redirection": ([service("a", "{name: http, port: 80, targetPort: 15006}")], [], ["XDS3013 a"]),
     "a ServiceEntry that selects it": ([POD, ENTRY], [":9001 -> inbound|9001||"], []),
     "a Service of another namespace does not": ([service("a", "{name: http, port: 80}", namespace="other")], [], []),
 }

@@ -295,6 +295,14 @@ def test_the_http_proxy_comes_before_a_service_of_the_same_port() -> None:
     assert (outbound(view), said) == ({"127.0.0.1_15080": ["all -> routes http_proxy"]}, ["XDS3013 web"])
 
 
+@pytest.mark.parametrize("port", [15001, 15006])
+def test_the_ports_of_redirection_are_nobody_else_s(port: int) -> None:
+    texts = service("web", f"{{name: http, port: {port}}}", "10.0.0.1")
+    view, said = view_of(texts, proxy=sidecar())
+    assert (outbound(view), said) == ({}, ["XDS3013 web"])
+    assert list(outbound(view_of(texts, proxy=sidecar("NONE"))[0])) == [f"127.0.0.1_{port}"]
+
+
 def with_sidecar(spec: str) -> str:
     return f"""
 apiVersion: networking.istio.io/v1
@@ -413,7 +421,7 @@ def chain(name: str, match: ChainMatch, backend: str) -> Chain:
     ("second", "kept", "lost"),
     [
         pytest.param(ChainMatch(("b",), tls=True), ChainMatch(("b",), tls=True), None, id="another name"),
-        pytest.param(ChainMatch(("b", "A"), tls=True), ChainMatch(("b",), tls=True), "A", id="a name of two"),
+        pytest.param(ChainMatch(("b", "A"), tls=True), ChainMatch(("b",), tls=True), "a", id="a name of two"),
         pytest.param(ChainMatch(("a",), tls=True), None, "a", id="the only name"),
         pytest.param(
             ChainMatch(("a",), ("10.0.0.0/8",), tls=True),
@@ -430,6 +438,11 @@ def test_no_two_chains_match_the_same(second: ChainMatch, kept: ChainMatch | Non
     chains, clashes = distinct([first, chain("second", second, "y")])
     assert [each.match for each in chains] == [first.match, *([kept] if kept else [])]
     assert [clash.what for clash in clashes] == ([lost] if lost else [])
+
+
+def test_a_range_is_the_same_however_it_is_written() -> None:
+    [made], clashes = distinct([chain("c", ChainMatch(destinations=("10.1.2.0/24", "10.1.2.3/24", "10.1.2.3")), "x")])
+    assert (made.match.destinations, clashes) == (("10.1.2.0/24", "10.1.2.3/32"), ())
 
 
 def test_the_same_chain_twice_is_no_conflict() -> None:
