@@ -82,15 +82,18 @@ class Group:
 
         A resource that one proxy accepted is not withheld from the others because of one that refuses it.
         """
-        refusals = dict(self.refusals)
         if verdict.meaning is Meaning.ACK:
             self._accept(verdict)
             self._unexplained.pop(verdict.type_url, None)
-            for resource in verdict.change.resources if refusals else ():
-                refusals.pop(resource, None)
+            if not self.refusals:
+                return False
         elif not verdict.culprits and not verdict.searching:
             type_, said = _SHORT.get(verdict.type_url, verdict.type_url), words(verdict.message)
             self._unexplained[verdict.type_url] = diagnostic("XDS7002", None, proxy=node, type=type_, words=said)
+        refusals = dict(self.refusals)
+        if verdict.meaning is Meaning.ACK:
+            for resource in verdict.change.resources:
+                refusals.pop(resource, None)
         for resource in verdict.culprits:
             if self._accepted[resource.type_url].get(resource.name) is not resource and self._offers(resource):
                 refusals.setdefault(resource, Refusal(resource, node, words(verdict.message)))

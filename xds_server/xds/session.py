@@ -100,7 +100,9 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When `next` has to be called although nothing else happens, in seconds; None if never."""
-        trials = (watch.trial_deadline() for watch in self._watches.values() if watch.trials)
+        trials = [watch.trial_deadline() for watch in self._watches.values() if watch.trials]
+        if not trials:
+            return self._gate
         return min((at for at in (self._gate, *trials) if at is not None), default=None)
 
     # What happens
@@ -213,10 +215,14 @@ class Session:
                 self._show(type_url, self._shared(stripped, view, type_url, out, accepted))
         if target is not self._target or force:
             self._target = target
-            if force or self._changes(PHASES[0]):
+            changes = list(self._offered(PHASES[0]))
+            if force or changes:
                 self._phase = 0
-            self._phase = min(self._phase, 1)
-            self._offer(PHASES[self._phase])
+            elif self._phase:
+                self._phase = 1
+                changes = list(self._offered(PHASES[1]))
+            for type_url, view in changes:
+                self._show(type_url, view)
             if not self._resuming and all(self._views.get(t) is table for t, table in target.by_type.items()):
                 self._settle()
 
@@ -230,6 +236,8 @@ class Session:
 
     def _forget_refusals(self) -> None:
         """A refusal is of interest as long as the resource is published; it counts while old views still have it."""
+        if not self._refused:
+            return
         published = {r for r in self._refused if self._published.tables.by_type[r.type_url].rows.get(r.name) is r}
         self._refused = frozenset(
             r
@@ -238,15 +246,13 @@ class Session:
         )
 
     def _withheld(self) -> frozenset[Resource]:
-        withheld = (self._published.refused - self._exempt) | self._refused
+        withheld = self._refused
+        if self._published.refused:
+            withheld = withheld | (self._published.refused - self._exempt)
         for watch in self._watches.values():
             for group in watch.trials:
                 withheld = withheld | frozenset(group)
         return withheld
-
-    def _offer(self, phase: Phase) -> None:
-        for type_url, view in self._offered(phase):
-            self._show(type_url, view)
 
     def _show(self, type_url: str, view: Table) -> None:
         if self._views.get(type_url) is not view:
@@ -278,7 +284,8 @@ class Session:
                 return False
         self._gate = None
         self._phase += 1
-        self._offer(PHASES[self._phase])
+        for type_url, view in list(self._offered(PHASES[self._phase])):
+            self._show(type_url, view)
         if self._phase == _LAST:
             self._settle()
         return True
