@@ -37,9 +37,10 @@ class RouteIndex(Value, frozen=True, eq=False, gc=False):
     def bound_to(self, gateway: str, namespace: str) -> tuple[VirtualService, ...]:
         """Those that are exported to `namespace`."""
         found = self.by_gateway.get(gateway, ())
-        return tuple(s for s in found if visible(self._exported_to(s), namespace))
+        return tuple(s for s in found if visible(self.exported_to(s), namespace))
 
-    def _exported_to(self, service: VirtualService) -> frozenset[str]:
+    def exported_to(self, service: VirtualService) -> frozenset[str]:
+        """The namespaces that see it."""
         return exported_to(service.spec.export_to, service.metadata.namespace, self.default_export)
 
 

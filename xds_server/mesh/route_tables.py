@@ -20,6 +20,7 @@ from xds_server.mesh.routes.precedence import Taken, by_specificity
 from xds_server.mesh.routes.targets import Target, Targets
 from xds_server.mesh.routes.virtual_service import HttpRoutes, destination_hosts, http_routes
 from xds_server.mesh.suggestions import closest
+from xds_server.mesh.visibility import EVERYWHERE
 
 
 class Gathered:
@@ -47,8 +48,11 @@ def targets(mesh: Mesh, services: Iterable[VirtualService], client: Client, memo
 
 
 def delegates(mesh: Mesh, service: VirtualService, memo: Memo) -> Delegates:
-    by_name = mesh.routes.by_name
-    return tuple(Delegate(space, name, by_name.get((space, name))) for space, name in memo(named, service))
+    found = []
+    for space, name in memo(named, service):
+        delegate = mesh.routes.by_name.get((space, name))
+        found.append(Delegate(space, name, delegate, mesh.routes.exported_to(delegate) if delegate else EVERYWHERE))
+    return tuple(found)
 
 
 def routes_for(mesh: Mesh, service: VirtualService, client: Client, memo: Memo, gathered: Gathered) -> HttpRoutes:

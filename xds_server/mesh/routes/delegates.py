@@ -16,7 +16,7 @@ import msgspec
 from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube.istio import virtual_service as vs
 from xds_server.mesh.routes.clients import gateway_name
-from xds_server.mesh.visibility import exported_to, visible
+from xds_server.mesh.visibility import EVERYWHERE, visible
 
 _INHERITED = {
     "rewrite": ("rewrite",),
@@ -32,11 +32,12 @@ _STRINGS = ("uri", "scheme", "method", "authority")
 
 
 class Delegate(msgspec.Struct, frozen=True):
-    """Who is named `namespace/name`; service None: nobody."""
+    """Who is named `namespace/name`; service None: nobody. exported_to: the namespaces that see it."""
 
     namespace: str
     name: str
     service: vs.VirtualService | None
+    exported_to: frozenset[str] = EVERYWHERE
 
 
 Delegates = tuple[Delegate, ...]
@@ -71,7 +72,7 @@ def named(service: vs.VirtualService) -> tuple[tuple[str, str], ...]:
 
 def written(service: vs.VirtualService, delegates: Delegates, notes: list[Diagnostic]) -> Iterator[Written]:
     """The HTTP routes in order, those of delegates in the place of the routes that name them."""
-    known = {(delegate.namespace, delegate.name): delegate.service for delegate in delegates}
+    known = {(delegate.namespace, delegate.name): delegate for delegate in delegates}
     for index, route in enumerate(service.spec.http):
         own = _own(route, service.ref, ("spec", "http", index))
         if route.delegate is None:
@@ -88,7 +89,7 @@ def _own(route: vs.HTTPRoute, ref: ObjectRef, path: Path) -> Written:
 def _delegated(
     own: Written,
     delegate: vs.Delegate,
-    known: Mapping[tuple[str, str], vs.VirtualService | None],
+    known: Mapping[tuple[str, str], Delegate],
     notes: list[Diagnostic],
 ) -> Iterator[Written]:
     for field, attribute in _INSTEAD.items():
@@ -96,8 +97,9 @@ def _delegated(
             reason = "beside a delegate"
             notes.append(diagnostic("XDS4009", own.ref, (*own.path, field), field=field, reason=reason))
     key = (delegate.namespace or own.ref.namespace, delegate.name)
-    service = known.get(key)
-    problem = _problem(service, own.ref.namespace)
+    named_one = known.get(key)
+    service = named_one.service if named_one else None
+    problem = _problem(named_one, own.ref.namespace)
     if service is None or problem:
         where = (*own.path, "delegate")
         note = diagnostic("XDS4022", own.ref, where, delegate="/".join(key), problem=problem or "does not exist")
@@ -116,12 +118,12 @@ def _delegated(
             yield combined
 
 
-def _problem(service: vs.VirtualService | None, namespace: str) -> str:
-    if service is None:
+def _problem(delegate: Delegate | None, namespace: str) -> str:
+    if delegate is None or delegate.service is None:
         return "does not exist"
-    if service.spec.hosts:
+    if delegate.service.spec.hosts:
         return "has hosts of its own"
-    if not visible(exported_to(service.spec.export_to, service.metadata.namespace), namespace):
+    if not visible(delegate.exported_to, namespace):
         return f"is not exported to the namespace {namespace}"
     return ""
 
