@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from xds_server.diagnostics import Diagnostic, diagnostic, format_path
+from xds_server.diagnostics import Diagnostic, Path, diagnostic, format_path
 from xds_server.kube.explain import Explanation, Mistake
 from xds_server.kube.kinds import KINDS, Kind, Naming
 from xds_server.kube.meta import Ignored, Object, Raw
@@ -19,6 +19,9 @@ from xds_server.kube.units import Duration
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAMES = {Naming.LABEL: re.compile(_LABEL), Naming.SUBDOMAIN: re.compile(rf"{_LABEL}(\.{_LABEL})*")}
 _IGNORED = Ignored()
+_ESCAPES = (b"\\n", b"\\r", b"\\u0000")  # in JSON
+_CONTROL = re.compile("[\n\r\0]")
+_BODY = ("directResponse", "body", "string")
 
 
 class Decoded(msgspec.Struct, frozen=True, eq=False):
@@ -43,6 +46,7 @@ def decode(raw: Raw) -> Decoded:
         return Decoded(None, (diagnostic("XDS1006", raw.ref, kind=raw.ref.kind, api_version=raw.api_version),))
     found, mistakes = _typed(raw, kind)
     mistakes.extend(_naming(raw, kind))
+    mistakes.extend(_control_characters(raw))
     if mistakes and raw.source.cluster and kind.null_is_absent and all(mistake.unknown for mistake in mistakes):
         return _from_newer(raw, mistakes)
     if mistakes:
@@ -64,6 +68,29 @@ def _from_newer(raw: Raw, mistakes: list[Mistake]) -> Decoded:
     known = decode(msgspec.structs.replace(raw, body=msgspec.json.encode(value)))
     told = tuple(diagnostic("XDS1013", None, kind=raw.ref.kind, field=field) for field in fields)
     return Decoded(known.object, (*known.diagnostics, *told))
+
+
+def _control_characters(raw: Raw) -> list[Mistake]:
+    """Line breaks and NULs in the spec of an Istio resource. Envoy refuses them in nearly every text that can come from
+    there, and only the body of a direct response has a use for them."""
+    if not raw.ref.group.endswith("istio.io") or not any(escape in raw.body for escape in _ESCAPES):
+        return []
+    detail = "the text has a line break or a NUL character, which no part of a request can have"
+    places = _texts(raw.value().get("spec"), ("spec",))
+    return [Mistake(path, detail) for path, text in places if _CONTROL.search(text) and path[-3:] != _BODY]
+
+
+def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+    """Every text in plain data, and where it is; a key of a mapping as well as a value."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield (*path, key), key
+            yield from _texts(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _texts(item, (*path, index))
 
 
 def _typed(raw: Raw, kind: Kind) -> tuple[Object | None, list[Mistake]]:

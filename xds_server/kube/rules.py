@@ -5,6 +5,7 @@ A model calls `check` in its `__post_init__`, so that each rule is written once,
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 from xds_server.diagnostics import Path
@@ -42,6 +43,15 @@ def at_least_one(model: Any, *fields: str) -> Broken | None:
     if any(_is_set(getattr(model, field)) for field in fields):
         return None
     return (), f"one of {', '.join(api_name(model, field) for field in fields)} must be set"
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address of either family."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def rule(holds: bool, path: Path, message: str) -> Broken | None:

@@ -36,6 +36,14 @@ MISTAKES = {
         VS_HTTP % "timeOut: 3s",
         ["XDS1004 spec.http[0].timeOut: unknown field 'timeOut' (did you mean \"timeout\"?)"],
     ),
+    "a line break where no request can have one": (
+        VIRTUAL_SERVICE,
+        VS_HTTP % 'rewrite: {uri: "/a\\nb"}, directResponse: {status: 200, body: {string: "two\\nlines"}}',
+        [
+            "XDS1005 spec.http[0].rewrite.uri: the text has a line break or a NUL character, which no part of a "
+            "request can have"
+        ],
+    ),
     "an unknown field that is like no other": (
         SERVICE,
         "spec: {ports: [{port: 80}], zzz: 1}",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from xds_server.kube.meta import Ignored, Model, Object
-from xds_server.kube.rules import at_most_one, check
+from xds_server.kube.rules import at_most_one, check, is_address, rule
 from xds_server.kube.units import Port
 
 TLSVersion = Literal["TLS_AUTO", "TLSV1_0", "TLSV1_1", "TLSV1_2", "TLSV1_3"]
@@ -66,6 +66,9 @@ class Server(Model, frozen=True, eq=False, gc=False):
     bind: str = ""
     tls: ServerTLSSettings | None = None
     default_endpoint: str = ""
+
+    def __post_init__(self) -> None:
+        check(rule(not self.bind or is_address(self.bind), ("bind",), f"{self.bind!r} is not an IP address"))
 
 
 class GatewaySpec(Model, frozen=True, eq=False, gc=False):

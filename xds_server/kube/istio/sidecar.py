@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -12,19 +11,11 @@ from xds_server.kube.istio.destination_rule import ConnectionPoolSettings
 from xds_server.kube.istio.gateway import ServerTLSSettings
 from xds_server.kube.istio.virtual_service import Destination
 from xds_server.kube.meta import Ignored, Model, Object
-from xds_server.kube.rules import check, rule
+from xds_server.kube.rules import check, is_address, rule
 from xds_server.kube.units import Port
 
 _ENDPOINT = re.compile(r"(127\.0\.0\.1|\[::1\]|0\.0\.0\.0|\[::\]):[1-9]\d{0,4}|unix://[/@].+")
 CaptureMode = Literal["DEFAULT", "IPTABLES", "NONE"]
-
-
-def is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 class SidecarPort(Model, frozen=True, eq=False, gc=False):
