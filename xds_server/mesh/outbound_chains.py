@@ -118,11 +118,13 @@ class RawChains:
 
 def http_chains(name: str, offers: list[Offer], raw: list[Chain], detects: bool) -> Iterator[Chain]:
     """The chain of the requests that `name` routes. Once a chain says which addresses it is for, those addresses are
-    looked for among such chains alone, so HTTP services with ranges of addresses need one as well."""
+    looked for among such chains alone, so HTTP with ranges of addresses, or routes by address, needs one too."""
     origins = tuple(dict.fromkeys(offer.service.origin for offer in offers))
     traffic = Http(name, f"outbound_{name}")
     if any(chain.match.destinations for chain in raw):
-        ranges = tuple(sorted({address for offer in offers for address in offer.ranges}))
+        ranges = {address for offer in offers for address in offer.ranges}
+        ranges |= {address for chain in raw if chain.origins[0] in origins for address in chain.match.destinations}
         if ranges:
-            yield Chain(name, ChainMatch(destinations=ranges, detected_http=detects), traffic, origins=origins)
+            match = ChainMatch(destinations=tuple(sorted(ranges)), detected_http=detects)
+            yield Chain(name, match, traffic, origins=origins)
     yield Chain(name, ChainMatch(detected_http=detects), traffic, origins=origins)

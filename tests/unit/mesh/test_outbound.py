@@ -136,6 +136,24 @@ CASES: dict[str, tuple[list[str], dict[str, list[str]], list[str]]] = {
         },
         [],
     ),
+    "routes by address do not hide HTTP": (
+        [
+            service("db", AUTO, "10.0.0.1"),
+            virtual_service(
+                "{hosts: [db], tcp: [{match: [{destinationSubnets: [10.0.0.0/8]}],"
+                " route: [{destination: {host: db}}]}]}"
+            ),
+        ],
+        {
+            "10.0.0.1_80": [
+                "10.0.0.0/8 http? -> routes db.shop:80",
+                "http? -> routes db.shop:80",
+                "10.0.0.0/8 -> outbound|80||db.shop",
+                "else -> outbound|80||db.shop",
+            ]
+        },
+        [],
+    ),
     "a range and an address": (
         [
             entry(
