@@ -92,6 +92,8 @@ def _dns(kind: Discovery) -> dns_cluster_pb2.DnsCluster:
     """Istio's figures. The jitter keeps a thousand proxies from asking in the same moment."""
     return dns_cluster_pb2.DnsCluster(
         dns_refresh_rate={"seconds": 60},
+        # A name that cannot be resolved yet is asked for again soon, not after the next refresh.
+        dns_failure_refresh_rate={"base_interval": {"seconds": 1}, "max_interval": {"seconds": 10}},
         respect_dns_ttl=True,
         dns_jitter={"nanos": 100_000_000},
         # Envoy's default, AUTO, takes IPv6 whenever there is a record of it, reachable or not.

@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Backend, dict[str, Any]]] = {
                     "@type": "type.googleapis.com/envoy.extensions.clusters.dns.v3.DnsCluster",
                     "dnsRefreshRate": "60s",
                     "respectDnsTtl": True,
+                    "dnsFailureRefreshRate": {"baseInterval": "1s", "maxInterval": "10s"},
                     "dnsJitter": "0.100s",
                     "dnsLookupFamily": "V4_PREFERRED",
                     "allAddressesInSingleEndpoint": None,
