@@ -254,6 +254,11 @@ CATALOGUE: dict[str, Code] = {
     "XDS7002": Code(
         _W, "{proxy} refused a {type} response, and no resource in it can be blamed: {words}", "nothing is sent again"
     ),
+    "XDS7003": Code(
+        _W,
+        "the sources could not be read since the start",
+        "the proxies get what they got before the server was restarted",
+    ),
     # 8xxx: scale
     "XDS8001": Code(_W, "no address in {network} is free any more", "the host is told apart by its name only"),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 from weakref import WeakValueDictionary
@@ -12,9 +13,10 @@ import msgspec
 import structlog
 
 from xds_server import translate as translation
-from xds_server.diagnostics import Diagnostic
-from xds_server.envoy.resource import TYPES, Resource
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.envoy.resource import TYPES, Resource, keyed
 from xds_server.kube.snapshot import Snapshot
+from xds_server.last_good import LastGood, LastGoodError, Remembered
 from xds_server.latest import Latest
 from xds_server.memo import Generations, Memo
 from xds_server.mesh.proxy import Proxy
@@ -30,6 +32,8 @@ from xds_server.xds.tally import Tally
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]
 
 _IDLE_GROUPS = 16  # groups without a proxy that are remembered: a proxy that comes back finds its quarantine
+_REMEMBERED = 256  # groups kept on disk, also of proxies that did not come back yet
+_SAVING = 1.0  # seconds between two savings of what proxies get
 _BATCH = 64  # streams that are woken before others may run
 
 log = structlog.get_logger()
@@ -62,9 +66,9 @@ class Member(Protocol):
 class LiveGroup:
     """A proxy group and its streams. Only the fleet changes it."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy, remembered: Iterable[Resource] = ()) -> None:
         self.proxy = proxy
-        self.state = Group()
+        self.state = Group(remembered)
         self.members: dict[Member, None] = {}
         self.diagnostics: tuple[Diagnostic, ...] = ()
         self.offered = 0.0  # when the newest change was offered, on the loop's clock
@@ -73,11 +77,22 @@ class LiveGroup:
 
 class Fleet:
     """changes: the newest snapshot; number 0 stands for sources that were not read yet, and nothing is offered
-    before. translate: `translate.translate`, or a stand-in for it."""
+    before. translate: `translate.translate`, or a stand-in for it.
+    last_good: where to keep what the proxies got. If there is no snapshot within `patience` seconds, they get that.
 
-    def __init__(self, changes: Latest[Snapshot], translate: Translate = translation.translate) -> None:
+    synced: set once the first snapshot was taken up. answering: set once streams are answered, perhaps from
+    `last_good`."""
+
+    def __init__(
+        self,
+        changes: Latest[Snapshot],
+        translate: Translate = translation.translate,
+        last_good: LastGood | None = None,
+        patience: float = 5.0,
+    ) -> None:
         self.shared = Shared()
         self.synced = asyncio.Event()
+        self.answering = asyncio.Event()
         self.tally = Tally()
         self._changes = changes
         self._translate = translate
@@ -85,11 +100,16 @@ class Fleet:
         self._intern: WeakValueDictionary[tuple[str, str, str], Resource] = WeakValueDictionary()
         self._groups: dict[Proxy, LiveGroup] = {}
         self._snapshot: Snapshot | None = None
+        self._last_good = last_good
+        self._patience = patience
+        self._remembered: Mapping[Proxy, tuple[Resource, ...]] | None = None
+        self._unsaved = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "translate")
 
     async def run(self) -> None:
         """Follows the snapshots until it is cancelled."""
+        remembering = asyncio.create_task(self._remember())
         pace = Pace()
         clock = asyncio.get_running_loop().time
         snapshots = aiter(self._changes.follow())
@@ -105,15 +125,18 @@ class Fleet:
                     await self._round(snapshot)
         finally:
             upcoming.cancel()
-            await asyncio.wait({upcoming})
+            remembering.cancel()
+            await asyncio.wait({upcoming, remembering})
             self._thread.shutdown(wait=False)
 
     async def join(self, proxy: Proxy, member: Member) -> LiveGroup:
         """Adds a stream to its group; returns once the group has a configuration."""
-        group = self._groups.pop(proxy, None) or LiveGroup(proxy)
+        group = self._groups.pop(proxy, None) or LiveGroup(proxy, self._recall().get(proxy, ()))
         self._groups[proxy] = group  # the newest last
         group.members[member] = None
         try:
+            if self.answering.is_set() and not self.synced.is_set():
+                self._offer_remembered(group)
             if not group.ready.is_set() and self._snapshot is not None:
                 async with self._one_at_a_time:
                     if not group.ready.is_set():
@@ -139,6 +162,7 @@ class Fleet:
             self.tally.nacks[verdict.type_url] += 1
             self._report(group, member, verdict)
         if group.state.judge(member.node, verdict):
+            self._unsaved.set()
             self._wake(group)
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
@@ -166,6 +190,7 @@ class Fleet:
             self._memo.turn()
             self.shared.turn()
         self.synced.set()
+        self.answering.set()
 
     async def _offer(self, group: LiveGroup, snapshot: Snapshot) -> None:
         # In a thread, so that pushes and answers go on; the input is immutable and only one thread translates.
@@ -182,7 +207,50 @@ class Fleet:
         changed = group.state.offer(result.resources, self._intern)
         group.ready.set()
         if changed:
+            self._unsaved.set()
             await self._wake_all(group)
+
+    async def _remember(self) -> None:
+        """Reads what was kept, serves it if the sources stay away, and then keeps what is served."""
+        if self._last_good is None:
+            return
+        remembered = self._recall()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.synced.wait(), self._patience)
+        if not self.synced.is_set() and remembered:
+            log.warning("the sources could not be read; serving what proxies got before", groups=len(remembered))
+            for group in list(self._groups.values()):
+                self._offer_remembered(group)
+            self.answering.set()
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            live = {g.proxy: g.state.remembered() for g in self._groups.values() if g.ready.is_set()}
+            groups = list({**remembered, **live}.items())[-_REMEMBERED:]
+            try:
+                await asyncio.to_thread(self._last_good.save, [Remembered(*group) for group in groups])
+            except LastGoodError as error:
+                log.warning("what proxies get is not kept", reason=str(error))
+            await asyncio.sleep(_SAVING)
+
+    def _recall(self) -> Mapping[Proxy, tuple[Resource, ...]]:
+        """What the server before this one gave to its groups."""
+        if self._remembered is None:
+            try:
+                self._remembered = self._last_good.load() if self._last_good else {}
+            except LastGoodError as error:
+                log.warning("what proxies got before is unknown", reason=str(error))
+                self._remembered = {}
+        return self._remembered
+
+    def _offer_remembered(self, group: LiveGroup) -> None:
+        resources = self._recall().get(group.proxy)
+        if resources is not None and not group.ready.is_set():
+            group.diagnostics = (diagnostic("XDS7003", None),)
+            group.offered = asyncio.get_running_loop().time()
+            group.state.offer(keyed(resources), self._intern)
+            group.ready.set()
+            self._wake(group)
 
     async def _wake_all(self, group: LiveGroup) -> None:
         for number, member in enumerate(list(group.members), 1):

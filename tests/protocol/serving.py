@@ -16,6 +16,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Delt
 from xds_server.envoy.resource import EMPTY, Resource, Resources, keyed
 from xds_server.fleet import Fleet
 from xds_server.kube.snapshot import Snapshot
+from xds_server.last_good import LastGood
 from xds_server.latest import Latest
 from xds_server.memo import Memo
 from xds_server.mesh.proxy import Proxy
@@ -28,10 +29,10 @@ SOTW_ADS, DELTA_ADS = ADS + "StreamAggregatedResources", ADS + "DeltaAggregatedR
 class Serving:
     """A running server. `publish` gives all proxies new resources."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, last_good: LastGood | None) -> None:
         self.resources: Resources = EMPTY
         self.changes = Latest(Snapshot())
-        self.fleet = Fleet(self.changes, self._translate)
+        self.fleet = Fleet(self.changes, self._translate, last_good, patience=0.05)
         self.server = XdsServer(self.fleet, options)
         self.port = 0
 
@@ -49,9 +50,11 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(resources: Iterable[Resource] | None = (), options: Options | None = None) -> AsyncIterator[Serving]:
+async def serving(
+    resources: Iterable[Resource] | None = (), options: Options | None = None, last_good: LastGood | None = None
+) -> AsyncIterator[Serving]:
     """resources: None leaves the sources unsynced."""
-    server = Serving(options or Options(port=0))
+    server = Serving(options or Options(port=0), last_good)
     if resources is not None:
         server.publish(resources)
     server.port = await server.server.start()

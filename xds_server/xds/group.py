@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 
 import msgspec
 
@@ -10,8 +10,8 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Published, Verdict
-from xds_server.xds.substitute import empty_assignments
-from xds_server.xds.table import Held, Tables, tables_of
+from xds_server.xds.substitute import empty_assignments, substitute
+from xds_server.xds.table import Held, Table, Tables, tables_of
 
 Intern = MutableMapping[tuple[str, str, str], Resource]
 """(type URL, name, version) -> the one object of this resource, for as long as somebody holds it."""
@@ -51,14 +51,20 @@ def words(message: str) -> str:
 
 
 class Group:
-    """The newest configuration of the group, without what its proxies refuse."""
+    """The newest configuration of the group, without what its proxies refuse.
 
-    def __init__(self) -> None:
+    remembered: what the group got from the server before this one; all of it was good.
+    """
+
+    def __init__(self, remembered: Iterable[Resource] = ()) -> None:
         self.published: Published | None = None
         self.refusals: dict[Resource, Refusal] = {}
         self._unexplained: dict[str, Diagnostic] = {}
         self._resources: Resources | None = None
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
+        for resource in remembered:
+            self._accepted[resource.type_url][resource.name] = resource
+        self._before = Tables({t: Table(dict(sorted(rows.items()))) for t, rows in self._accepted.items()})
         self._last_accepted: dict[str, object] = {}
 
     def offer(self, resources: Resources, intern: Intern) -> bool:
@@ -72,7 +78,7 @@ class Group:
             return False
         self._resources = Resources(after)
         self.refusals = {r: refusal for r, refusal in self.refusals.items() if after[r.type_url].get(r.name) is r}
-        previous = self.published.tables if self.published else None
+        previous = self.published.tables if self.published else self._before
         self._publish(tables_of(self._resources, previous), previous)
         self._prune()
         return True
@@ -103,6 +109,15 @@ class Group:
         if self.published:
             self._publish(self.published.tables, self.published.before)
         return True
+
+    def remembered(self) -> tuple[Resource, ...]:
+        """All that is offered, each resource in the form that proxies accept."""
+        if self.published is None:
+            return ()
+        tables = self.published.tables
+        if self.refusals:
+            tables = substitute(tables, self.published.refused, self.published.accepted)
+        return tuple(resource for table in tables.by_type.values() for resource in table.rows.values())
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """What the proxies refuse."""

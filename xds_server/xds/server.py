@@ -144,7 +144,7 @@ class XdsServer:
         await stopping
 
     async def _become_ready(self) -> None:
-        await self._fleet.synced.wait()
+        await self._fleet.answering.wait()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
 
     async def _serve(self, variant: Variant, only: str, _: Any, context: Any) -> None:

@@ -32,7 +32,7 @@ from xds_server.xds.table import (
     without,
 )
 from xds_server.xds.variant import Variant
-from xds_server.xds.watch import Sent, Watch
+from xds_server.xds.watch import PATIENCE, Sent, Watch
 
 _LAST = len(PHASES) - 1
 _NONE: frozenset[Resource] = frozenset()
@@ -93,6 +93,7 @@ class Session:
         self._phase = _LAST
         self._refused = _NONE
         self._exempt = _NONE
+        self._mask: tuple[frozenset[Resource], Accepted] | None = None  # what old views must not show, and what instead
         self._resuming = False
         self._serial = 0
         self._gate: float | None = None
@@ -206,13 +207,14 @@ class Session:
         """Sets out for what is to be offered in the end: everything published, but what is withheld."""
         withheld = self._withheld()
         target = self._published.tables
-        if withheld:
+        if withheld or self._mask:
             own = tuple((type_url, watch.accepted) for type_url, watch in sorted(self._watches.items()))
             accepted = own + self._published.accepted
             out = withheld | self._shared(stuck, target, withheld, accepted)
-            target = self._shared(substitute, target, withheld, accepted)
-            for type_url, view in list(self._views.items()):
-                self._show(type_url, self._shared(stripped, view, type_url, out, accepted))
+            target = self._shared(substitute, target, withheld, accepted) if withheld else target
+            self._mask = (out, accepted) if withheld else None
+            for watch in self._watches.values():
+                watch.due = True
         if target is not self._target or force:
             self._target = target
             changes = list(self._offered(PHASES[0]))
@@ -352,10 +354,14 @@ class Session:
             watch.due = False
             return None
         shared = self._shared
+        if self._mask:
+            view = shared(stripped, view, type_url, *self._mask)
         if not watch.answered and watch.resumed_version and watch.resumed_version == shared(version_info, view):
             watch.held = watch.accepted = shared(has_all, shared, view, watch.wants)
             watch.answered = True
         rule = self._variant.rule(type_url, self._phase == _LAST)
+        if rule.full and watch.trials and watch.waits(now - PATIENCE):
+            return None  # what is in flight may clear suspects, whom this response would take away
         todo = shared(plan, shared, view, watch.wants, watch.held, watch.accepted, self._spared(type_url), rule)
         watch.owes_removals = todo.owes_removals
         change = todo.change

@@ -1,0 +1,89 @@
+"""A server that starts while its sources cannot be read serves what it served before."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest, DiscoveryResponse
+
+from tests.protocol.client import CDS, SDS, assignment, cluster, secret
+from tests.protocol.serving import SOTW_ADS, DeltaCall, Serving, serving, until
+from xds_server.last_good import LastGood, LastGoodError
+
+OLD = (cluster("a"), assignment("a"), secret("key"))
+
+
+async def run_once(path: Path) -> None:
+    """A server that a proxy connects to, and that ends."""
+    async with serving(OLD, last_good=LastGood(path)) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        await until(lambda: saved(path) == {r.name for r in OLD if r.type_url != SDS})
+
+
+def saved(path: Path) -> set[str]:
+    try:
+        groups = LastGood(path).load()
+    except LastGoodError:
+        return set()
+    return {resource.name for resources in groups.values() for resource in resources}
+
+
+async def names(server: Serving, **fields: object) -> list[str]:
+    async with server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS, **fields)
+        return [r.name for r in (await call.read()).resources]
+
+
+async def test_without_sources_proxies_get_what_they_got_before_and_it_is_said_to_be_old(tmp_path: Path) -> None:
+    await run_once(tmp_path / "state")
+    async with serving(None, last_good=LastGood(tmp_path / "state")) as server:
+        assert await names(server) == ["a"]
+        assert [d.code for d in server.fleet.diagnostics()] == ["XDS7003"]
+        assert not server.fleet.synced.is_set()
+        assert server.fleet.answering.is_set()
+        server.publish([cluster("new"), assignment("new")])
+        await until(server.fleet.synced.is_set)
+        assert await names(server) == ["new"]
+        assert server.fleet.diagnostics() == ()
+
+
+async def test_a_proxy_that_has_what_was_served_is_sent_nothing_again(tmp_path: Path) -> None:
+    await run_once(tmp_path / "state")
+    async with serving(None, last_good=LastGood(tmp_path / "state")) as server:
+        assert await names(server, initial_resource_versions={"a": "a-1"}) == []
+
+
+async def test_a_proxy_of_an_unknown_group_waits_for_the_sources(tmp_path: Path) -> None:
+    await run_once(tmp_path / "state")
+    async with serving(None, last_good=LastGood(tmp_path / "state")) as server, server.channel() as channel:
+        await until(server.fleet.answering.is_set)
+        call = DeltaCall(channel, node="sidecar~1.2.3.4~other.elsewhere~x")
+        await call.ask(CDS)
+        reading = asyncio.create_task(call.read())
+        await until(lambda: len(server.fleet.proxies()) == 1)
+        assert not reading.done()
+        server.publish(OLD)
+        assert [r.name for r in (await reading).resources] == ["a"]
+
+
+async def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"nonsense")
+    async with serving(OLD, last_good=LastGood(tmp_path / "state")) as server:
+        assert await names(server) == ["a"]
+        await until(lambda: saved(tmp_path / "state") == {"a"})
+
+
+async def test_after_a_restart_a_sotw_client_keeps_clusters_until_its_routes_are_new(tmp_path: Path) -> None:
+    """It cannot be told of a removal later, so the old ones are offered once more from what was kept."""
+    await run_once(tmp_path / "state")
+    node = {"id": "router~1.2.3.4~gw.ns~x"}
+    new = (cluster("b"), assignment("b"))
+    async with serving(new, last_good=LastGood(tmp_path / "state")) as server, server.channel() as channel:
+        call = channel.stream_stream(SOTW_ADS)()
+        await call.write(DiscoveryRequest(type_url=CDS, version_info="old", node=node).SerializeToString())
+        first = DiscoveryResponse.FromString(await call.read())
+        assert [r.value for r in first.resources] == [b"a=1", b"b=1"]
