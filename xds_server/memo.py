@@ -6,10 +6,23 @@ object, so a lookup costs a few pointer comparisons however large the arguments 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 R = TypeVar("R")
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Fixed(dict[K, V]):
+    """A mapping that is never changed once made. Compared by identity, so that it can be an argument of a memoised
+    function."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__  # type: ignore[assignment]  # typeshed declares every dict unhashable
+    __eq__ = object.__eq__
+    __ne__ = object.__ne__
 
 
 class Memo(Protocol):
@@ -30,8 +43,8 @@ class Generations:
     """
 
     def __init__(self) -> None:
-        self._old: dict[tuple[Any, ...], Any] = {}
-        self._new: dict[tuple[Any, ...], Any] = {}
+        self._old: dict[Any, Any] = {}
+        self._new: dict[Any, Any] = {}
 
     def __call__(self, function: Callable[..., R], /, *args: object) -> R:
         key = (function, args)
@@ -43,6 +56,13 @@ class Generations:
             self._new[key] = result
         return result  # type: ignore[no-any-return]
 
+    def last(self, key: Hashable) -> Any:
+        """What was kept under the key in this generation or the one before; None for nothing."""
+        return self._new.get(key, self._old.get(key))
+
+    def keep(self, key: Hashable, value: Any) -> None:
+        self._new[key] = value
+
     def turn(self) -> None:
         """Ends a generation: what it did not use is forgotten."""
         self._old, self._new = self._new, {}
@@ -52,3 +72,28 @@ class Generations:
 
 
 _MISSING: Any = object()
+
+
+def last(memo: Memo, key: Hashable) -> Any:
+    """What a function kept when it was called last, from which it can make its next result more cheaply; None for
+    nothing. A result must be the same without it: tests/property sees to that."""
+    return memo.last(key) if isinstance(memo, Generations) else None
+
+
+def keep(memo: Memo, key: Hashable, value: Any) -> None:
+    if isinstance(memo, Generations):
+        memo.keep(key, value)
+
+
+def each(memo: Memo, key: Hashable, function: Callable[[T], R], values: tuple[T, ...]) -> tuple[R, ...]:
+    """`function` of every value. Of values that were there last time, with the same key, it is not asked again."""
+    before = last(memo, (each, key))
+    if before is None:
+        results = tuple(map(function, values))
+    elif before[0] is values:
+        results = before[1]
+    else:
+        known = dict(zip(map(id, before[0]), before[1], strict=True))
+        results = tuple(known[id(value)] if id(value) in known else function(value) for value in values)
+    keep(memo, (each, key), (values, results))
+    return results

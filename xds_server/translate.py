@@ -40,6 +40,6 @@ def view_of(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY) -> View:
 
 def _translation(snapshot: Snapshot, mesh: Mesh, proxy: Proxy, memo: Memo) -> Translation:
     seen = memo(view, mesh, proxy, memo)
-    resources, bugs = build(seen, memo)
+    resources, bugs = build(seen, memo, proxy)
     found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs}
     return Translation(resources, tuple(sorted(found, key=Diagnostic.sort_key)))

@@ -381,7 +381,7 @@ anything = st.one_of(
     services(), slices(), pods(), cluster_nodes(), destination_rules(), virtual_services(), gateways(),
     service_entries(), workload_entries(), sidecars(),
 )  # fmt: skip
-changes = st.lists(anything, min_size=1, max_size=4)
+changes = st.lists(anything, min_size=1, max_size=4) | st.lists(slices(), min_size=1, max_size=2)
 
 
 @functools.lru_cache(maxsize=50_000)

@@ -9,18 +9,15 @@ import msgspec
 
 from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.kube.meta import Object, Source
+from xds_server.memo import Fixed
 
 T = TypeVar("T", bound=Object)
 
 
-class Table(dict[tuple[str, str], T]):
-    """(namespace, name) -> object, sorted. Never changed once made; compared by identity, so that it can be an
-    argument of a memoised function."""
+class Table(Fixed[tuple[str, str], T]):
+    """(namespace, name) -> object, sorted."""
 
     __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]  # typeshed declares every dict unhashable
-    __eq__ = object.__eq__
-    __ne__ = object.__ne__
 
 
 _NONE: Table[Any] = Table()

@@ -19,7 +19,7 @@ from xds_server.kube.istio.workload_group import WorkloadGroup
 from xds_server.kube.meta import Object
 from xds_server.kube.pod import Pod
 from xds_server.kube.snapshot import Snapshot
-from xds_server.memo import Memo
+from xds_server.memo import Fixed, Memo
 from xds_server.mesh.aliases import ExternalName, external_names, overruled, port_notes
 from xds_server.mesh.endpoints import NO_ENDPOINTS, ServiceEndpoints, node_locality
 from xds_server.mesh.entry_endpoints import from_entry, from_external_name
@@ -47,9 +47,9 @@ class Registry(Value, frozen=True, eq=False, gc=False):
     by_alias: another name of a service -> the namespaces that see it, and the service.
     node_matters: whether what a proxy gets may depend on the node that it runs on."""
 
-    by_host: Mapping[str, tuple[Service, ...]] = {}
+    by_host: Fixed[str, tuple[Service, ...]] = Fixed()
     endpoints: Mapping[Service, ServiceEndpoints] = {}
-    by_alias: Mapping[str, tuple[Alias, Service]] = {}
+    by_alias: Fixed[str, tuple[Alias, Service]] = Fixed()
     workloads: Workloads = NO_WORKLOADS
     node_matters: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -73,7 +73,7 @@ class Registry(Value, frozen=True, eq=False, gc=False):
         return node_locality(self.workloads.nodes.get(node))
 
 
-def registry(snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...] = ()) -> Registry:
+def gathered(snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...] = ()) -> Registry:
     """default_export: the namespaces that see services which do not say who does."""
     return _Gathering(snapshot, memo, default_export).registry()
 
@@ -107,9 +107,9 @@ class _Gathering:
         rules = self._snapshot.of(DestinationRule)
         self._notes += self._memo(overruled, targets, self._snapshot.of(VirtualService), rules)
         return Registry(
-            {host: tuple(finished[service] for service in same) for host, same in ranked.items()},
+            Fixed((host, tuple(finished[service] for service in same)) for host, same in ranked.items()),
             {finished[service]: found for service, found in self._endpoints.items()},
-            by_alias,
+            Fixed(by_alias),
             self._workloads,
             any(s.node_local or s.prefers is Nearness.NODE for s in self._endpoints)
             or any(found.for_nodes for found in self._endpoints.values()),
@@ -125,7 +125,7 @@ class _Gathering:
         resolved = only_names(self._workloads.slices.get(key, ()))
         for service in self._converted(kube, kubernetes_service, resolved, self._default_export):
             legacy = self._snapshot.of(core.Endpoints).get(key)
-            found = self._found(kube, *_endpoint_inputs(kube, self._workloads, legacy))
+            found = self._found(kube, *endpoint_inputs(kube, self._workloads, legacy))
             self._kube[service] = kube
             self._add(service, found)
             if service.headless:
@@ -260,7 +260,7 @@ def _complete(
     )
 
 
-def _endpoint_inputs(
+def endpoint_inputs(
     kube: core.Service, index: Workloads, legacy: core.Endpoints | None
 ) -> tuple[Callable[..., ServiceEndpoints], *tuple[object, ...]]:
     """The function that makes a service's endpoints, and all that they depend on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
@@ -13,12 +14,13 @@ from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import Sidecar
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.snapshot import Snapshot, Table
-from xds_server.memo import Memo
+from xds_server.memo import Fixed, Memo
 from xds_server.mesh import names
 from xds_server.mesh.destination_rules import RuleIndex, rule_index
 from xds_server.mesh.hosts import bindable
 from xds_server.mesh.model import Value
-from xds_server.mesh.registry import Registry, registry
+from xds_server.mesh.registry import Registry
+from xds_server.mesh.registry_changes import registry
 from xds_server.mesh.routes.clients import gateways_of
 from xds_server.mesh.routes.delegates import named
 from xds_server.mesh.scope import Sidecars, sidecars
@@ -80,6 +82,30 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
         secrets=snapshot.of(core.Secret),
         diagnostics=(*config_notes, *found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
     )
+
+
+def lasting(mesh: Mesh, memo: Memo) -> Mesh:
+    """The mesh without endpoints: the same object for as long as nothing else changes, which is most of the time."""
+    found = mesh.registry
+    return memo(
+        _lasting,
+        mesh.config,
+        found.by_host,
+        found.by_alias,
+        mesh.rules,
+        mesh.routes,
+        mesh.gateways,
+        mesh.sidecars,
+        mesh.kubernetes_services,
+        mesh.service_entries,
+        mesh.secrets,
+    )
+
+
+def _lasting(config: MeshConfig, by_host: Fixed[str, Any], by_alias: Fixed[str, Any], *rest: Any) -> Mesh:
+    rules, routes, gateways, restrictions, services, entries, secrets = rest
+    known = Registry(by_host, by_alias=by_alias)
+    return Mesh(config, known, rules, routes, gateways, restrictions, services, entries, secrets, ())
 
 
 def _age(thing: VirtualService | Gateway) -> tuple[str, str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube.istio.mesh_config import MeshConfig
 from xds_server.kube.snapshot import Table
-from xds_server.memo import Memo
+from xds_server.memo import Fixed, Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
 from xds_server.mesh.destination_rules import RuleIndex
@@ -54,7 +54,7 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> Si
     limits = memo(scope, mesh.sidecars.of(proxy), proxy.namespace, mesh.config.allows_any)
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
     taken = tuple((listener.name, str(listener.origins[0].ref)) for listener in inbound.listeners)
-    hosts, aliases = tuple(mesh.registry.by_host.items()), tuple(mesh.registry.by_alias.items())
+    hosts, aliases = mesh.registry.by_host, mesh.registry.by_alias
     lasting = memo(_without_endpoints, mesh.config, hosts, aliases, mesh.rules, mesh.routes)
     services = memo(seen_services, lasting.registry, proxy.namespace, limits.egress)
     pods = tuple(_pods(mesh.registry, services))
@@ -73,15 +73,15 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> Si
 
 def _without_endpoints(
     config: MeshConfig,
-    hosts: tuple[tuple[str, tuple[Service, ...]], ...],
-    aliases: tuple[tuple[str, tuple[Alias, Service]], ...],
+    hosts: Fixed[str, tuple[Service, ...]],
+    aliases: Fixed[str, tuple[Alias, Service]],
     rules: RuleIndex,
     routes: RouteIndex,
 ) -> Mesh:
     """The mesh as far as the way out of a sidecar depends on it."""
     return Mesh(
         config=config,
-        registry=Registry(dict(hosts), by_alias=dict(aliases)),
+        registry=Registry(hosts, by_alias=aliases),
         rules=rules,
         routes=routes,
         gateways=(),

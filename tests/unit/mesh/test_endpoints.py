@@ -12,7 +12,7 @@ from xds_server.memo import no_memo
 from xds_server.mesh.endpoints import family, settled
 from xds_server.mesh.model import Algorithm, Endpoint, HashKey, Health, Locality
 from xds_server.mesh.proxy import Interception, Proxy, proxy_of
-from xds_server.mesh.registry import registry
+from xds_server.mesh.registry_changes import registry
 from xds_server.mesh.topology import placed_proxy
 
 SERVICE = """

@@ -8,7 +8,8 @@ from tests.objects import GRPC, SIDECAR, seen, snapshot
 from xds_server.memo import Generations, no_memo
 from xds_server.mesh.local_addresses import reason_to_refuse
 from xds_server.mesh.model import Algorithm, Discovery, Nearness, Service
-from xds_server.mesh.registry import Registry, registry
+from xds_server.mesh.registry import Registry
+from xds_server.mesh.registry_changes import registry
 from xds_server.mesh.service_entries import AUTOMATIC, automatic_addresses
 
 
