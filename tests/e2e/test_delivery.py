@@ -25,9 +25,13 @@ NODE = "router~10.0.0.1~edge.default~default.svc.cluster.local"
 
 
 @contextlib.asynccontextmanager
-async def envoy(lab: Lab, xds_port: int, api_type: str) -> AsyncIterator[None]:
+async def envoy(
+    lab: Lab, xds_port: int, api_type: str, labels: tuple[tuple[str, str], ...] = ()
+) -> AsyncIterator[None]:
     """An Envoy whose admin interface `lab.ask_envoy("edge", ...)` reaches."""
-    config = bootstrap(Node(NODE), Channel(port=xds_port), Admin(socket=str(lab.directory / "edge.sock")))
+    config = bootstrap(
+        Node(NODE, labels=labels), Channel(port=xds_port), Admin(socket=str(lab.directory / "edge.sock"))
+    )
     config["dynamic_resources"]["ads_config"]["api_type"] = api_type
     path = lab.directory / "edge.json"
     path.write_text(json.dumps(config))
