@@ -52,7 +52,8 @@ docs: setup ## Rewrite the generated documentation
 protos: setup ## Compile protos/ after a change
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=. --pyi_out=. protos/xds_server/admin/*.proto
 
-bench: setup ## Measure the delivery engine against its floor
+bench: setup ## Measure the translation, and the delivery engine against its floor
+	$(BIN)/python -m benchmarks.translation
 	$(BIN)/python -m benchmarks.delivery
 
 clean: ## Remove .venv and everything that was built
