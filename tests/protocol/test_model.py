@@ -93,6 +93,8 @@ class Conversation(RuleBasedStateMachine):
 
     def settle(self) -> None:
         self.world.settle()
+        deadline = self.client.session.deadline
+        assert deadline is None or deadline > self.client.now, "the session asks to be woken in the past"
         for got in self.client.take():
             assert got.nonce not in self.nonces, "a nonce was used twice"
             assert not set(got.names) & set(got.removed), "a name is both there and removed"

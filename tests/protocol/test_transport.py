@@ -12,12 +12,13 @@ from tests.protocol.client import CDS, EDS, LDS, RDS, SDS, assignment, cluster, 
 from tests.protocol.serving import DELTA_ADS, SOTW_ADS, DeltaCall, Serving, serving, until
 
 from xds_server.xds.server import SERVICES, Options  # isort: skip
-
 import grpc
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from xds_server.xds.session import Published, Session
 
 Code = grpc.StatusCode
 SMALL = (cluster("a"), assignment("a"))
@@ -152,6 +153,29 @@ async def test_t08_a_client_that_never_reads_hurts_nobody_and_gets_the_newest_in
             while not got[-1].startswith(b"a=29-"):
                 got.append((await stuck.read()).resources[0].resource.value[:10])
             assert len(got) < 15
+
+
+async def test_a_bug_ends_its_stream_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = Session.publish
+    broken: list[Session] = []
+
+    def breaks_the_first(session: Session, published: Published) -> None:
+        if published is not session._published:
+            broken.append(session)
+            if broken == [session]:
+                raise RuntimeError("a bug")
+        publish(session, published)
+
+    monkeypatch.setattr(Session, "publish", breaks_the_first)
+    async with serving(SMALL) as server, server.channel() as channel:
+        calls = [DeltaCall(channel), DeltaCall(channel)]
+        for call in calls:
+            await call.ask(CDS)
+            await call.read()
+        server.publish((cluster("a", "2"), assignment("a")))
+        assert await calls[0].call.code() is Code.UNKNOWN
+        assert (await calls[1].read()).resources[0].version == "a-2"
+        assert len(server.fleet.proxies()) == 1
 
 
 @pytest.mark.parametrize("method", ["envoy.api.v2.ClusterDiscoveryService/StreamClusters", "x/y"])

@@ -67,5 +67,11 @@ PHASES = (
 SENDING = tuple(dict.fromkeys(line.type_url for phase in PHASES for line in phase.lines))
 """Every type, in the order in which what is due is sent."""
 
+REACHED = tuple(
+    tuple(dict.fromkeys(line.type_url for phase in PHASES[: number + 1] for line in phase.lines))
+    for number in range(len(PHASES))
+)
+"""For each phase, the types of which what is due is sent by then."""
+
 UNTOLD_REMOVALS = frozenset({SECRET})
 """Types whose removal is never told: Envoy refuses it ("Missing SDS resources", envoy#32832)."""

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
-from xds_server.xds.order import PHASES, SENDING, Offer, Phase
+from xds_server.xds.order import PHASES, REACHED, SENDING, Offer, Phase
 from xds_server.xds.plan import has_all, plan
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
@@ -101,9 +101,9 @@ class Session:
     @property
     def deadline(self) -> float | None:
         """When `next` has to be called although nothing else happens, in seconds; None if never."""
-        trials = [watch.trial_deadline() for watch in self._watches.values() if watch.trials]
-        if not trials:
+        if not any(watch.trials for watch in self._watches.values()):
             return self._gate
+        trials = [self._watches[t].trial_deadline() for t in REACHED[self._phase] if t in self._watches]
         return min((at for at in (self._gate, *trials) if at is not None), default=None)
 
     # What happens
@@ -314,10 +314,9 @@ class Session:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""
         if not any(watch.trials for watch in self._watches.values()):
             return False
-        reached = {line.type_url for phase in PHASES[: self._phase + 1] for line in phase.lines}
-        for type_url in reversed(SENDING):  # a trial of clusters makes listeners and routes wait again
+        for type_url in reversed(REACHED[self._phase]):  # a trial of clusters makes listeners and routes wait again
             watch = self._watches.get(type_url)
-            if watch and type_url in reached and watch.next_trial(now):
+            if watch and watch.next_trial(now):
                 self._retarget()
                 return True
         return False

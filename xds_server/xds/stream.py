@@ -73,6 +73,7 @@ class Stream:
         self._alarm: asyncio.TimerHandle | None = None
         self._runner: asyncio.Task[Any] | None = None
         self._ending: tuple[Any, str] | None = None
+        self._bug: Exception | None = None
 
     async def run(self) -> None:
         """Serves the stream until the client closes it. Raises ProtocolError when the client breaks the protocol."""
@@ -84,6 +85,8 @@ class Stream:
         except self._transport.broken:
             pass
         except asyncio.CancelledError:
+            if self._bug is not None:
+                raise self._bug from None
             if self._ending is None:
                 raise
         finally:
@@ -106,7 +109,7 @@ class Stream:
         """The group is offered something new, or a deadline has passed."""
         if self._session is not None and not self._saying:
             self._saying = True
-            self._writer = asyncio.create_task(self._say(self._session))
+            self._writer = asyncio.create_task(self._write(self._session))
 
     def status(self) -> ProxyStatus:
         now = self._clock()
@@ -151,6 +154,15 @@ class Stream:
                 self._saying = True
                 await self._say(self._session)
             raw = await self._transport.read()
+
+    async def _write(self, session: Session) -> None:
+        """`_say` beside the reading side, which raises what goes wrong here."""
+        try:
+            await self._say(session)
+        except Exception as bug:
+            self._bug = bug
+            if self._runner:
+                self._runner.cancel()
 
     async def _say(self, session: Session) -> None:
         """Writes all that there is to say, each response made of the newest configuration when its turn comes."""
