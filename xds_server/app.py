@@ -25,6 +25,7 @@ from xds_server.sources.kubernetes import News
 from xds_server.store import Batch, Changes, Store
 from xds_server.version import __version__
 from xds_server.xds.credentials import TlsFiles, credentials
+from xds_server.xds.metrics import DeliveryMetrics
 from xds_server.xds.server import Options, XdsServer, is_local
 
 log = structlog.get_logger()
@@ -103,6 +104,7 @@ def _answers(fleet: Fleet, observer: Observer, health: Health) -> Answers:
     for level in Level:
         wrong.labels(level).set_function(partial(_count, fleet, level))
     registry.register(SourceMetrics(health))
+    registry.register(DeliveryMetrics(fleet))
     return Answers(
         not_ready=lambda: health.not_ready() or ([] if fleet.synced.is_set() else ["nothing was translated yet"]),
         sources=health.statuses,

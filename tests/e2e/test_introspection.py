@@ -46,6 +46,9 @@ async def test_every_resource_is_traced_to_the_lines_that_made_it(lab: Lab) -> N
 
     text = await eventually(synced)
     assert "STALE" not in text
+    metrics = await lab.admin("/metrics")
+    assert 'xds_server_streams{variant="delta"} 1.0' in metrics
+    assert 'xds_server_stream_types{state="SYNCED",type="cds"} 1.0' in metrics
 
     assert (await run(lab, "why", "edge", "no-such-resource"))[0] == 1
     code, text = await run(lab, "why", "edge", "-t", "rds", "-o", "json")

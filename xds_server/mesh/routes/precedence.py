@@ -29,10 +29,6 @@ def takes_every_path(path: StringMatch) -> bool:
     return path.value in (_WHOLE if path.kind is REGEX else _EVERY_PATH) and path.kind is not EXACT
 
 
-def is_catch_all(match: Match) -> bool:
-    return takes_every_path(match.path) and not match.headers and not match.query
-
-
 def rank(match: Match) -> Rank:
     """The smaller, the more specific."""
     methods = sum(header.name == ":method" for header in match.headers)
