@@ -366,9 +366,13 @@ class Session:
         change = todo.change
         if change is None:
             watch.due = False
-            if watch.answered or not watch.wants.wildcard:
+            outdated = rule.full and watch.unknown and not self._spared(type_url)
+            if (watch.answered and not outdated) or not watch.wants.wildcard:
                 return None
-            change = NOTHING  # the first wildcard request is always answered, or the client waits for its time-out
+            # The first wildcard request is always answered, or the client waits for its time-out; and one that has
+            # something of an earlier stream must hear that it is gone.
+            change = NOTHING
+            watch.unknown = False
         self._serial, data = shared.response(
             self._serial, self._variant.assemble, self._identifier, type_url, todo.version, change
         )

@@ -31,6 +31,8 @@ class Watch:
     trials: groups of resources that are withheld until their turn to be sent alone, see `xds.isolate`.
     error: why the last response was refused, "" if it was not; unexplained: though nothing in it can be blamed.
     since: when `error` or `version` came, in seconds.
+    unknown: the client refused the first that was sent, so it still has what an earlier stream gave it, whatever
+        that is.
     insisted: names that the last request subscribed to although they were subscribed already.
     version: of the last accepted response; sent_version: of the last one sent; resumed_version: what the client said
         that it has when the stream began.
@@ -38,7 +40,8 @@ class Watch:
 
     __slots__ = (
         "accepted", "answered", "due", "error", "held", "in_flight", "insisted", "last_nonce", "owes_removals",
-        "resumed_version", "sent_version", "since", "subscription", "trials", "unexplained", "version", "wants",
+        "resumed_version", "sent_version", "since", "subscription", "trials", "unexplained", "unknown", "version",
+        "wants",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -58,6 +61,7 @@ class Watch:
         self.version = ""
         self.sent_version = ""
         self.resumed_version = ""
+        self.unknown = False
         self.insisted: frozenset[str] = frozenset()
 
     def subscribe(self, subscription: Subscription) -> None:
@@ -81,6 +85,7 @@ class Watch:
         alone = self.held is sent.held and not self.in_flight  # otherwise something was refused or forgotten since
         self.accepted = sent.held if alone else shared(merged, self.accepted, sent.change)
         self.version = sent.version
+        self.unknown = False
         self.since = now
         self.error = ""
         self.unexplained = False
@@ -100,6 +105,7 @@ class Watch:
         others = tuple(sent.change for sent in self.in_flight.values())
         self.held = shared(reverted, self.held, self.accepted, others, tuple(r.name for r in suspects))
         self.due = True
+        self.unknown = self.unknown or bool(change.resources and self.resumed_version and not self.version)
         if any(resource in withheld for resource in suspects):
             return None  # sent before another refusal was known, which explains this one
         if len(suspects) > 1:
