@@ -383,3 +383,14 @@ def test_a_secret_that_does_not_exist_is_answered_with_nothing() -> None:
     client = w.sotw()
     client.ask(SDS, ["gone"])
     assert client.quiet()
+
+
+def test_a_client_that_comes_back_and_refuses_hears_that_what_it_has_is_gone() -> None:
+    world = World(listener("l", "refused"))
+    client = world.sotw()
+    client.ask(LDS, version="of an earlier stream")
+    client.nack(client.one(LDS), version="of an earlier stream")
+    assert client.quiet()
+    world.publish()
+    assert client.one(LDS).contents == {}
+    assert client.quiet()
