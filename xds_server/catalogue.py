@@ -143,7 +143,7 @@ CATALOGUE: dict[str, Code] = {
     "XDS3030": Code(_E, "the externalName leads back to itself: {loop}", "the service is left out"),
     "XDS3031": Code(_W, "the address {address} is already that of {first}", "it leads to the first"),
     # 4xxx: routing semantics
-    "XDS4001": Code(_I, "port {port} is not TCP", "the proxy does not carry it"),
+    "XDS4001": Code(_I, "port {port} is not TCP", "nothing is routed to it"),
     "XDS4002": Code(_I, "the Service has no ports", "nothing can be routed to it"),
     "XDS4003": Code(
         _E, "{protocol!r} is not a protocol that can be proxied", "a server is left out, a port is taken as TCP"
@@ -239,6 +239,9 @@ CATALOGUE: dict[str, Code] = {
     ),
     "XDS5010": Code(
         _E, "the mode {mode} checks clients' certificates, but names no authorities", "the server is left out"
+    ),
+    "XDS5011": Code(
+        _W, "QUIC needs TLS 1.3, and maxProtocolVersion is {maximum}", "the server is served over TCP alone"
     ),
     # 6xxx: security
     "XDS6001": Code(_E, "externalName {name!r} is refused: {reason}", "the service is left out"),

@@ -21,6 +21,11 @@ def is_tls(match: ChainMatch) -> bool:
     return match.tls or bool(match.server_names)
 
 
+def quic_match(match: ChainMatch) -> dict[str, Any] | None:
+    """The FilterChainMatch of a QUIC listener, whose connections name their server without an inspector."""
+    return _match(match, "quic")
+
+
 def chain_matches(match: ChainMatch, both: bool) -> list[dict[str, Any] | None]:
     """One FilterChainMatch, None for always, or two of which one must hold.
 

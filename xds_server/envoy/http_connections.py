@@ -29,7 +29,11 @@ _INSIDE: Mapping[str, Any] = {
 """For clients within the mesh."""
 
 
-def http_connections(value: Http) -> Any:
+_HTTP3: Mapping[str, Any] = {"codec_type": "HTTP3", "http3_protocol_options": {}}
+"""Over QUIC; over TCP, the codec is found out by ALPN."""
+
+
+def http_connections(value: Http, quic: bool = False) -> Any:
     return http_connection_manager_pb2.HttpConnectionManager(
         stat_prefix=value.stat_prefix,
         rds={"config_source": ADS, "route_config_name": value.route_table},
@@ -40,6 +44,7 @@ def http_connections(value: Http) -> Any:
         stream_idle_timeout={"seconds": 0},
         upgrade_configs=[{"upgrade_type": "websocket"}],
         **(_EDGE if value.edge else _INSIDE),
+        **(_HTTP3 if quic else {}),
     )
 
 

@@ -13,7 +13,7 @@ from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_p
 from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
 from xds_server.envoy import tls
-from xds_server.envoy.chain_matches import chain_matches, is_tls
+from xds_server.envoy.chain_matches import chain_matches, is_tls, quic_match
 from xds_server.envoy.http_connections import api_connections, http_connections
 from xds_server.envoy.proto import address, packed
 from xds_server.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource, sealed
@@ -24,9 +24,28 @@ _DIRECTIONS = {Direction.INBOUND: "INBOUND", Direction.OUTBOUND: "OUTBOUND"}
 
 
 def listener(value: Listener) -> Resource:
+    message = _quic_listener(value) if value.quic else _tcp_listener(value)
+    origins = (*value.origins, *(origin for chain in _all(value) for origin in chain.origins))
+    return sealed(LISTENER, value.name, message, origins, _references(value))
+
+
+def _quic_listener(value: Listener) -> Any:
+    """Of the listener filters none is needed: QUIC itself tells the server name, and has no PROXY headers."""
+    return listener_pb2.Listener(
+        name=value.name,
+        address={"socket_address": {"protocol": "UDP", "address": value.address, "port_value": value.port}},
+        traffic_direction=_DIRECTIONS[value.direction],
+        udp_listener_config={"quic_options": {}},
+        filter_chains=[
+            {**_chain(chain, quic=True), "filter_chain_match": quic_match(chain.match)} for chain in value.chains
+        ],
+    )
+
+
+def _tcp_listener(value: Listener) -> Any:
     detects = any(chain.match.detected_http for chain in value.chains)
     inspects = any(is_tls(chain.match) for chain in value.chains)
-    message = listener_pb2.Listener(
+    return listener_pb2.Listener(
         name=value.name,
         address=address(value.address, value.port),
         traffic_direction=_DIRECTIONS[value.direction],
@@ -45,8 +64,6 @@ def listener(value: Listener) -> Resource:
         ],
         default_filter_chain=_chain(value.default_chain) if value.default_chain else None,
     )
-    origins = (*value.origins, *(origin for chain in _all(value) for origin in chain.origins))
-    return sealed(LISTENER, value.name, message, origins, _references(value))
 
 
 def api_listener(value: ApiListener) -> Resource:
@@ -102,20 +119,21 @@ _HTTP_INSPECTOR = {
 }
 
 
-def _chain(chain: Chain) -> dict[str, Any]:
+def _chain(chain: Chain, quic: bool = False) -> dict[str, Any]:
+    socket = tls.quic_socket if quic else tls.server_socket
     return {
         "name": chain.name,
-        "transport_socket": tls.server_socket(chain.tls) if chain.tls else None,
-        "filters": list(_filters(chain)),
+        "transport_socket": socket(chain.tls) if chain.tls else None,
+        "filters": list(_filters(chain, quic)),
     }
 
 
-def _filters(chain: Chain) -> Iterator[dict[str, Any]]:
+def _filters(chain: Chain, quic: bool) -> Iterator[dict[str, Any]]:
     """The network filters. Envoy closes the connections of a chain that has none."""
     traffic = chain.traffic
     if isinstance(traffic, Http):
         name = "envoy.filters.network.http_connection_manager"
-        yield {"name": name, "typed_config": packed(http_connections(traffic))}
+        yield {"name": name, "typed_config": packed(http_connections(traffic, quic))}
     elif traffic.destinations:
         yield {"name": "envoy.filters.network.tcp_proxy", "typed_config": packed(tcp_proxy(traffic))}
 

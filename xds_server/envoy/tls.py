@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 from typing import Any
 
+from envoy.extensions.transport_sockets.quic.v3 import quic_transport_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 
 from xds_server.envoy.proto import ADS, packed, wrapped
@@ -28,6 +29,16 @@ _VERSIONS: Mapping[str, str] = {
 def server_socket(tls: ServerTLS) -> dict[str, Any]:
     """A TransportSocket that ends TLS. Raises ValueError when it should demand a client's certificate that
     nothing would check: Envoy would take any."""
+    return _socket(_server_context(tls))
+
+
+def quic_socket(tls: ServerTLS) -> dict[str, Any]:
+    """A TransportSocket of QUIC, which has TLS 1.3 inside. Raises as `server_socket` does."""
+    transport = quic_transport_pb2.QuicDownstreamTransport(downstream_tls_context=_server_context(tls))
+    return {"name": "envoy.transport_sockets.quic", "typed_config": packed(transport)}
+
+
+def _server_context(tls: ServerTLS) -> Any:
     checks = {
         "match_typed_subject_alt_names": _subject_alt_names(tls.subject_alt_names),
         "verify_certificate_hash": tls.certificate_hashes,
@@ -48,7 +59,7 @@ def server_socket(tls: ServerTLS) -> dict[str, Any]:
     }
     # Said in both cases when there is something to check: Envoy announces another default.
     required = wrapped(tls.client_certificate is ClientCertificate.REQUIRED) if asks else None
-    return _socket(tls_pb2.DownstreamTlsContext(common_tls_context=common, require_client_certificate=required))
+    return tls_pb2.DownstreamTlsContext(common_tls_context=common, require_client_certificate=required)
 
 
 def client_socket(tls: ClientTLS, http2: bool) -> dict[str, Any]:

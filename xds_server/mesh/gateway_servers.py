@@ -22,7 +22,8 @@ FIRST_UNPRIVILEGED_PORT = 1024
 
 
 class BoundServer(msgspec.Struct, frozen=True):
-    """One server of a Gateway. port: where the proxy listens; the clients' port is `server.port.number`."""
+    """One server of a Gateway. port: where the proxy listens; the clients' port is `server.port.number`.
+    udp_port: where datagrams to the clients' port arrive; 0 when no Service of the gateway has that port for UDP."""
 
     gateway: Gateway
     index: int
@@ -30,6 +31,7 @@ class BoundServer(msgspec.Struct, frozen=True):
     address: str
     port: int
     protocol: Protocol
+    udp_port: int = 0
 
     @property
     def path(self) -> Path:
@@ -98,10 +100,14 @@ def bound_servers(mesh: Mesh, proxy: Proxy, notes: list[Diagnostic]) -> Listenin
             continue
         labels = selector if proxy.labels is None else dict(proxy.labels)
         namespace = None if proxy.labels is None else proxy.namespace
-        for bound in _servers(gateway, _port_map(mesh, labels, namespace), notes):
+        ports, udp_ports = (_port_map(mesh, labels, namespace, udp) for udp in (False, True))
+        for bound in _servers(gateway, ports, udp_ports, notes):
             if proxy.unprivileged and bound.port < FIRST_UNPRIVILEGED_PORT:
                 notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.port))
                 continue
+            if proxy.unprivileged and bound.is_https and 0 < bound.udp_port < FIRST_UNPRIVILEGED_PORT:
+                notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.udp_port))
+                bound = msgspec.structs.replace(bound, udp_port=0)
             sharing = found.setdefault((bound.address, bound.port), [])
             if sharing and _clash(sharing[0], bound):
                 path = (*bound.path, "port")
@@ -120,7 +126,9 @@ def _clash(one: BoundServer, other: BoundServer) -> bool:
     return not (one.protocol.is_http and other.protocol.is_http)
 
 
-def _servers(gateway: Gateway, port_map: Mapping[int, int], notes: list[Diagnostic]) -> Iterator[BoundServer]:
+def _servers(
+    gateway: Gateway, ports: Mapping[int, int], udp_ports: Mapping[int, int], notes: list[Diagnostic]
+) -> Iterator[BoundServer]:
     for index, server in enumerate(gateway.spec.servers):
         path = ("spec", "servers", index)
         protocol = declared_protocol(server.port.protocol)
@@ -133,8 +141,11 @@ def _servers(gateway: Gateway, port_map: Mapping[int, int], notes: list[Diagnost
         if not hosts:
             continue
         server = msgspec.structs.replace(server, hosts=hosts)
-        port = port_map.get(server.port.number, server.port.number)
-        yield BoundServer(gateway, index, server, server.bind or EVERY_ADDRESS, port, protocol)
+        number = server.port.number
+        address = server.bind or EVERY_ADDRESS
+        yield BoundServer(
+            gateway, index, server, address, ports.get(number, number), protocol, udp_ports.get(number, 0)
+        )
 
 
 def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> Iterator[Diagnostic]:
@@ -153,14 +164,17 @@ def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> It
         yield diagnostic("XDS4009", ref, (*path, "tls"), field="tls", reason=reason)
 
 
-def _port_map(mesh: Mesh, labels: Mapping[str, str], namespace: str | None) -> dict[int, int]:
-    """The ports of the Services that select the proxy -> the ports that it listens on (Istio does the same)."""
+def _port_map(mesh: Mesh, labels: Mapping[str, str], namespace: str | None, udp: bool) -> dict[int, int]:
+    """The ports of the Services that select the proxy -> the ports that it listens on (Istio does the same).
+    udp: of those that are UDP, else of the others."""
     result: dict[int, int] = {}
     for service in mesh.kubernetes_services.values():
         selector = service.spec.selector
         ours = namespace is None or service.metadata.namespace == namespace
         if ours and selector and selects(selector, labels):
             for port in service.spec.ports:
+                if (port.protocol == "UDP") is not udp:
+                    continue
                 target = port.target_port
                 if isinstance(target, str):
                     target = int(target) if target.isdecimal() else None

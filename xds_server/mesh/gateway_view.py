@@ -27,6 +27,7 @@ from xds_server.mesh.model import (
     VirtualHost,
 )
 from xds_server.mesh.names import listener as listener_name
+from xds_server.mesh.names import quic_listener as quic_listener_name
 from xds_server.mesh.names import virtual_host as virtual_host_name
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
@@ -49,8 +50,12 @@ class GatewayView:
         self._passing = PassingChains(mesh, proxy, self._bindings, memo, gathered)
         self.listeners: list[Listener] = []
         self.route_tables: list[RouteTable] = []
+        self._over_quic: dict[tuple[str, int], list[Chain]] = {}
         for (address, port), servers in bound_servers(mesh, proxy, gathered.notes).items():
             self._add(address, port, servers)
+        for (address, port), chains in sorted(self._over_quic.items()):
+            kept = self._passing.without_doubles(iter(chains))
+            self.listeners.append(self._memo(_quic_listener, address, port, kept))
 
     def _add(self, address: str, port: int, servers: Servers) -> None:
         first = servers[0]
@@ -109,12 +114,29 @@ class GatewayView:
         everyone = _hosts(server for group in groups.values() for server in group)
         for tls, same in groups.items():
             name = self._unused(same[0])
-            self._add_route_table(name, tuple(same), everyone)
+            quic = self._asking_for_quic(same, tls)
+            self._add_route_table(name, tuple(same), everyone, quic.server.port.number if quic else 0)
             names = tuple(served_names(server) for server in same)
             every = () if () in names else tuple(sorted({name for some in names for name in some}))
             prefix = next((server.stat_prefix for server in same if server.stat_prefix), name)
             origins = tuple(server.origin for server in same)
-            yield Chain(name, ChainMatch(every, tls=True), Http(name, prefix, edge=True), tls, origins)
+            chain = Chain(name, ChainMatch(every, tls=True), Http(name, prefix, edge=True), tls, origins)
+            if quic:
+                twin = replace(chain, tls=replace(tls, alpn=("h3",)))
+                self._over_quic.setdefault((quic.address, quic.udp_port), []).append(twin)
+            yield chain
+
+    def _asking_for_quic(self, servers: Iterable[BoundServer], tls: ServerTLS) -> BoundServer | None:
+        """The first server whose port is UDP too; None when there is none. QUIC has TLS 1.3 inside, and Envoy would
+        use it whatever the maximum."""
+        found = next((server for server in servers if server.udp_port), None)
+        if found is not None and tls.max_version not in ("", "1.3"):
+            path = (*found.path, "tls", "maxProtocolVersion")
+            self._gathered.notes.append(
+                diagnostic("XDS5011", found.gateway.ref, path, maximum=f"TLS {tls.max_version}")
+            )
+            return None
+        return found
 
     def _unused(self, server: BoundServer) -> str:
         """The server's name for a route table, told apart from that of one whose port has the same name."""
@@ -138,8 +160,9 @@ class GatewayView:
         hosts = tuple(kept)
         return replace(server, server=replace(server.server, hosts=hosts)) if hosts else None
 
-    def _add_route_table(self, name: str, servers: Servers, everyone: frozenset[str]) -> None:
-        """everyone: the hosts of all servers of the port; what is not ours belongs on other connections."""
+    def _add_route_table(self, name: str, servers: Servers, everyone: frozenset[str], http3_port: int = 0) -> None:
+        """everyone: the hosts of all servers of the port; what is not ours belongs on other connections.
+        http3_port: the clients' port where the same is served over QUIC; 0 for none."""
         port = servers[0].port
         ours = _hosts(servers)
         wide = any(host.startswith("*") for host in ours)
@@ -163,12 +186,10 @@ class GatewayView:
                     if not inside or most_specific(host, known) in ours:
                         parts.setdefault(host, []).append(routes)
                         redirected |= {host} if redirects else set()
-        virtual_hosts = [
-            self._memo(
-                _virtual_host, host, port, merge(dict.fromkeys(same), self._memo, self._gathered), host in redirected
-            )
-            for host, same in sorted(parts.items())
-        ]
+        virtual_hosts = []
+        for host, same in sorted(parts.items()):
+            merged = merge(dict.fromkeys(same), self._memo, self._gathered)
+            virtual_hosts.append(self._memo(_virtual_host, host, port, merged, host in redirected, http3_port))
         if everyone != ours:
             elsewhere = tuple(sorted((inside | {"*"}) - parts.keys()))
             virtual_hosts += [self._memo(_misdirected, port, elsewhere, tuple(origins))] if elsewhere else []
@@ -186,8 +207,14 @@ def _listener(
     return Listener(name, address, port, Direction.OUTBOUND, chains, origins, proxy_protocol=proxied)
 
 
-def _virtual_host(host: str, port: int, routes: tuple[Route, ...], require_tls: bool) -> VirtualHost:
-    return VirtualHost(virtual_host_name(host, port), (host,), routes, require_tls)
+def _quic_listener(address: str, port: int, chains: tuple[Chain, ...]) -> Listener:
+    name = quic_listener_name(address, port)
+    origins = tuple(dict.fromkeys(origin for chain in chains for origin in chain.origins))
+    return Listener(name, address, port, Direction.OUTBOUND, chains, origins, quic=True)
+
+
+def _virtual_host(host: str, port: int, routes: tuple[Route, ...], require_tls: bool, http3_port: int) -> VirtualHost:
+    return VirtualHost(virtual_host_name(host, port), (host,), routes, require_tls, http3_port)
 
 
 def _misdirected(port: int, hosts: tuple[str, ...], origins: tuple[Origin, ...]) -> VirtualHost:

@@ -87,8 +87,14 @@ def listener(address: str, port: int) -> str:
     return f"{address}_{port}"
 
 
+def quic_listener(address: str, port: int) -> str:
+    """`udp_0.0.0.0_8443`, beside the TCP listener `0.0.0.0_8443`."""
+    return f"udp_{listener(address, port)}"
+
+
 def parse_listener(name: str) -> tuple[str, int]:
-    address, _, port = name.rpartition("_")
+    """Of either kind."""
+    address, _, port = name.removeprefix("udp_").rpartition("_")
     return address, int(port)
 
 

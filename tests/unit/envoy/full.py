@@ -257,6 +257,7 @@ ROUTE_TABLES = (
         (
             VirtualHost("web:80", ("web.example.com", "*.example.com"), ROUTES),
             VirtualHost("secure:80", ("secure.example.com",), (), require_tls=True),
+            VirtualHost("http3:443", ("http3.example.com",), (), http3_port=443),
         ),
         MORE,
     ),
@@ -288,6 +289,7 @@ OPTIONAL_TLS = ServerTLS(("server-certificate",), "server-trust", ClientCertific
 PINNED_TLS = ServerTLS(
     ("server-certificate",), client_certificate=ClientCertificate.REQUIRED, certificate_hashes=(HASH,)
 )
+QUIC_TLS = ServerTLS(("server-certificate",), alpn=("h3",))
 
 LISTENERS = (
     Listener(
@@ -304,6 +306,19 @@ LISTENERS = (
             Chain("any", ChainMatch(tls=True), TCP),
         ),
         origins=MORE,
+    ),
+    Listener(
+        name="udp_gateway",
+        address="0.0.0.0",
+        port=20443,
+        direction=Direction.OUTBOUND,
+        chains=(
+            chain("https", HTTP, QUIC_TLS, server_names=("web.example.com",)),
+            chain("mutual", HTTP, SERVER_TLS, server_names=("*.example.com",)),
+            Chain("any", ChainMatch(tls=True), HTTP, OPTIONAL_TLS),
+        ),
+        origins=MORE,
+        quic=True,
     ),
     Listener(
         name="detecting",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.objects import seen
 from xds_server.mesh.hosts import most_specific
 from xds_server.mesh.model import Http, Respond, Tcp, View
+from xds_server.mesh.proxy import EVERY_GATEWAY, Proxy
 
 FILES = "serverCertificate: a.crt, privateKey: a.key"
 ROUTES = """
@@ -32,12 +34,12 @@ def server(protocol: str, hosts: str, tls: str = "", port: int = 8443) -> str:
     return f"{{port: {{number: {port}, name: p, protocol: {protocol}}}, hosts: [{hosts}]{settings}}}"
 
 
-def made(*servers: str, routes: str = ROUTES) -> tuple[View, list[str]]:
+def made(*servers: str, routes: str = ROUTES, proxy: Proxy = EVERY_GATEWAY) -> tuple[View, list[str]]:
     gateway = (
         "apiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: edge, namespace: default}\n"
         f"spec: {{selector: {{app: edge}}, servers: [{', '.join(servers)}]}}\n---\n"
     )
-    view, notes = seen(gateway + routes)
+    view, notes = seen(gateway + routes, proxy=proxy)
     return view, [f"{note.code} {'.'.join(map(str, note.path[1:]))}" for note in notes]
 
 
@@ -149,3 +151,78 @@ def test_a_name_names_the_counters() -> None:
 )
 def test_the_most_specific_of_several_hosts(host: str, expected: str) -> None:
     assert most_specific(host, ["*", "*.test", "*.b.test", "x.test"]) == expected
+
+
+SIMPLE = f"mode: SIMPLE, {FILES}"
+UDP = "protocol: UDP, targetPort: 9443"
+QUIC = {
+    "the port is UDP too": ("HTTPS", SIMPLE, f"port: 8443, {UDP}", [9443], []),
+    "whatever its name": ("HTTPS", SIMPLE, f"name: dns, port: 8443, {UDP}", [9443], []),
+    "without a target port of its own": ("HTTPS", SIMPLE, "port: 8443, protocol: UDP", [8443], []),
+    "with client certificates": (
+        "HTTPS",
+        f"mode: MUTUAL, {FILES}, caCertificates: ca",
+        f"port: 8443, {UDP}",
+        [9443],
+        [],
+    ),
+    "not when another port is UDP": ("HTTPS", SIMPLE, f"port: 443, {UDP}", [], []),
+    "not when the port is TCP alone": ("HTTPS", SIMPLE, "port: 8443", [], []),
+    "not below TLS 1.3": (
+        "HTTPS",
+        f"{SIMPLE}, maxProtocolVersion: TLSV1_2",
+        f"port: 8443, {UDP}",
+        [],
+        ["XDS5011 servers.0.tls.maxProtocolVersion"],
+    ),
+    "up to TLS 1.3": ("HTTPS", f"{SIMPLE}, maxProtocolVersion: TLSV1_3", f"port: 8443, {UDP}", [9443], []),
+    "not when TCP is inside of the TLS": ("TLS", SIMPLE, f"port: 8443, {UDP}", [], []),
+    "not when the TLS is passed through": (
+        "HTTPS",
+        "mode: PASSTHROUGH",
+        f"port: 8443, {UDP}",
+        [],
+        ["XDS4025 servers.0"],
+    ),
+    "not without TLS": ("HTTP", "", f"port: 8443, {UDP}", [], []),
+}
+
+
+def selecting(*ports: str) -> str:
+    """A Service that selects the gateway."""
+    return (
+        "apiVersion: v1\nkind: Service\nmetadata: {name: edge, namespace: default}\n"
+        f"spec: {{selector: {{app: edge}}, ports: [{', '.join(f'{{{port}}}' for port in ports)}]}}\n"
+    )
+
+
+@pytest.mark.parametrize(("protocol", "tls", "port", "expected", "notes"), QUIC.values(), ids=QUIC)
+def test_a_server_is_served_over_quic_too_when(
+    protocol: str, tls: str, port: str, expected: list[int], notes: list[str]
+) -> None:
+    view, found = made(server(protocol, "a.test", tls), routes=ROUTES + selecting(port))
+    twins = [listener for listener in view.listeners if listener.quic]
+    assert [(each.name, each.port) for each in twins] == [(f"udp_0.0.0.0_{number}", number) for number in expected]
+    assert [note for note in found if not note.startswith("XDS4001")] == notes
+    told = {host.http3_port for table in view.route_tables for host in table.virtual_hosts}
+    assert told <= ({8443} if expected else {0})
+
+
+def test_only_hosts_that_are_served_over_quic_are_said_to_be() -> None:
+    old = f"{SIMPLE}, maxProtocolVersion: TLSV1_2"
+    service = selecting("port: 8443, name: tcp, targetPort: 10443", f"port: 8443, name: udp, {UDP}")
+    view, _ = made(server("HTTPS", "a.test", SIMPLE), server("HTTPS", "b.test", old), routes=ROUTES + service)
+    told = {host.name: host.http3_port for table in view.route_tables for host in table.virtual_hosts}
+    assert told == {"a.test:10443": 8443, "b.test:10443": 0, "misdirected:10443": 0}
+    [twin] = [listener for listener in view.listeners if listener.quic]
+    assert [(chain.match.server_names, chain.tls and chain.tls.alpn) for chain in twin.chains] == [
+        (("a.test",), ("h3",))
+    ]
+
+
+def test_an_unprivileged_proxy_cannot_open_a_low_udp_port() -> None:
+    service = selecting("port: 8443, name: tcp", "port: 8443, name: udp, protocol: UDP, targetPort: 443")
+    proxy = replace(EVERY_GATEWAY, unprivileged=True)
+    view, notes = made(server("HTTPS", "a.test", SIMPLE), routes=ROUTES + service, proxy=proxy)
+    assert [listener.name for listener in view.listeners] == ["0.0.0.0_8443"]
+    assert "XDS4012 servers.0.port.number" in notes

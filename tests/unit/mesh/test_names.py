@@ -41,6 +41,7 @@ def test_the_name_of_a_credential_has_an_inverse(name: str, namespace: str, auth
 @given(st.ip_addresses().map(str), PORT)
 def test_the_name_of_a_listener_has_an_inverse(address: str, port: int) -> None:
     assert names.parse_listener(names.listener(address, port)) == (address, port)
+    assert names.parse_listener(names.quic_listener(address, port)) == (address, port)
 
 
 @given(HOST, PORT)

@@ -94,6 +94,7 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     hands_on: to the listener of the address that the client wanted to reach, if there is one.
     silent_ports: on these the server may speak first, so the client's first bytes are not waited for.
     proxy_protocol: connections begin with a PROXY header, in which the load balancer says who the client is.
+    quic: the port is UDP, and every chain speaks HTTP/3 over QUIC with the chain's TLS.
     """
 
     name: str
@@ -109,6 +110,7 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     hands_on: bool = False
     silent_ports: tuple[int, ...] = ()
     proxy_protocol: bool = False
+    quic: bool = False
 
 
 class NameTable(Value, frozen=True, eq=False, gc=False):

@@ -154,12 +154,14 @@ class Route(Value, frozen=True, eq=False, gc=False):
 
 
 class VirtualHost(Value, frozen=True, eq=False, gc=False):
-    """domains as a client writes them in Host. require_tls: plaintext requests are redirected (301)."""
+    """domains as a client writes them in Host. require_tls: plaintext requests are redirected (301).
+    http3_port: the UDP port where clients are told that HTTP/3 is served too; 0 for none."""
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
     require_tls: bool = False
+    http3_port: int = 0
 
 
 class RouteTable(Value, frozen=True, eq=False, gc=False):
