@@ -261,13 +261,14 @@ def _sources(old: Mapping[ObjectRef, Source], winners: Mapping[ObjectRef, Entry 
 def _edited_dict(old: Mapping[K, V], edits: Mapping[K, V | None]) -> dict[K, V]:
     """A copy with the edits, sorted; None removes."""
     new = dict(old)
+    is_added = any(value is not None and key not in old for key, value in edits.items())
     for key, value in edits.items():
         if value is None:
             new.pop(key, None)
         else:
             new[key] = value
     # Sorting is needed only where a key was added; it is fast where nearly everything is sorted already.
-    return new if new.keys() <= old.keys() else {key: new[key] for key in sorted(new)}  # type: ignore[type-var]
+    return {key: new[key] for key in sorted(new)} if is_added else new  # type: ignore[type-var]
 
 
 def _last_good(old: frozenset[ObjectRef], winners: Mapping[ObjectRef, Entry | None]) -> frozenset[ObjectRef]:

@@ -6,6 +6,8 @@ service. What is found here is what `gathered` would find (tests/property).
 
 from __future__ import annotations
 
+from itertools import compress
+from operator import is_not
 from typing import Any
 
 import msgspec
@@ -76,8 +78,7 @@ def with_slices(old: Registry, snapshot: Snapshot, before: Table[EndpointSlice],
     """The registry after a change of EndpointSlices alone; None when it touches more than the endpoints of services
     with an address of their own."""
     now = snapshot.of(EndpointSlice)
-    changed = {key for key, piece in now.items() if before.get(key) is not piece}
-    changed |= before.keys() - now.keys()
+    changed = _changed(now, before)
     owners = {_owner(piece) for key in changed for piece in (before.get(key), now.get(key)) if piece is not None}
     slices = dict(old.workloads.slices)
     for owner in owners:
@@ -99,6 +100,13 @@ def with_slices(old: Registry, snapshot: Snapshot, before: Table[EndpointSlice],
         if not _replaced(kube, old, index, snapshot.of(core.Endpoints).get(owner), endpoints, memo):
             return None
     return msgspec.structs.replace(old, endpoints=endpoints, workloads=index)
+
+
+def _changed(now: Table[EndpointSlice], before: Table[EndpointSlice]) -> set[tuple[str, str]]:
+    """The keys of what came, went or is another. With equal keys, which are sorted, no piece is looked up."""
+    if now.keys() == before.keys():
+        return set(compress(now, map(is_not, now.values(), before.values())))
+    return {key for key, piece in now.items() if before.get(key) is not piece} | (before.keys() - now.keys())
 
 
 def _owner(piece: EndpointSlice) -> tuple[str, str]:
