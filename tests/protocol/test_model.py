@@ -6,8 +6,10 @@ assignments of the clusters and the routes of the listeners that it has, and rec
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -218,7 +220,16 @@ class DeltaConversation(Conversation):
     variant = "delta"
 
 
-LIMITS = settings(max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+# In CI always the same conversations; XDS_SERVER_LONG=1 searches further.
+FULL = bool(os.environ.get("XDS_SERVER_LONG"))
+LIMITS = settings(
+    max_examples=5000 if FULL else 200,
+    stateful_step_count=50 if FULL else 30,
+    derandomize=not FULL,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+pytestmark = pytest.mark.timeout(3600 if FULL else 120)
 TestSotw = SotwConversation.TestCase
 TestSotw.settings = LIMITS
 TestDelta = DeltaConversation.TestCase

@@ -14,7 +14,7 @@ CHUNK_BYTES = 3 * 2**20  # below the 4 MiB that gRPC clients accept by default
 
 class Plan(msgspec.Struct, frozen=True, eq=False):
     """change: what the response says; None if there is nothing to say. held: what the client holds after it.
-    version: of all that is offered. owes_removals: the client has what it should not have and was not told."""
+    version: of all that is offered. owes_removals: even then it has what it should not have."""
 
     change: Change | None
     held: Held
@@ -36,10 +36,16 @@ def plan(
     told = after.rows.keys() <= seen.rows.keys()
     if change and change.complete and told:
         after = memo(everything, seen)
-    return Plan(change, after, version, not told and not rule.removals)
+    return Plan(change, after, version, not told)
 
 
 def has_all(memo: Memo, view: Table, subscription: Subscription) -> Held:
     """Held by a client that has all that it wants."""
     seen: Wanted = memo(wanted, view, subscription)
     return memo(everything, seen)
+
+
+def restated(memo: Memo, view: Table, subscription: Subscription) -> Change:
+    """A response that says all that there is, to a client that is believed to have it."""
+    seen: Wanted = memo(wanted, view, subscription)
+    return Change(tuple(resource for resource in seen.rows.values() if resource is not None), full=True)

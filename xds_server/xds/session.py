@@ -14,11 +14,11 @@ import msgspec
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
 from xds_server.xds.order import PHASES, REACHED, SENDING, Offer, Phase
-from xds_server.xds.plan import has_all, plan
+from xds_server.xds.plan import has_all, plan, restated
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
 from xds_server.xds.states import ResourceStatus, State, TypeStatus
-from xds_server.xds.substitute import Accepted, stripped, stuck, substitute
+from xds_server.xds.substitute import Accepted, spared, stripped, stuck, substitute
 from xds_server.xds.table import (
     ABSENT,
     NOTHING,
@@ -113,17 +113,18 @@ class Session:
         request = self._variant.read(raw)
         type_url = request.type_url or self._only
         if not type_url or (self._only and type_url != self._only):
-            raise ProtocolError(f"type_url is {request.type_url!r}" + (f"; this is {self._only}" * bool(self._only)))
+            raise ProtocolError(f"type_url is {request.type_url!r}, not {self._only or 'that of a resource'}")
         if type_url not in self._target.by_type:
             return Verdict(Meaning.SUBSCRIBE, type_url)  # not served; the other types of the stream go on
         if not self._watches:
             self._begin(request)
         request = msgspec.structs.replace(request, type_url=type_url) if not request.type_url else request
-        watch = self._watches.get(type_url)
-        if watch is None:
-            watch = self._watches[type_url] = Watch()
+        first = type_url not in self._watches
+        watch = self._watches.setdefault(type_url, Watch())
         verdict = self._judge(watch, request, now)
         self._variant.subscribe(watch, request, self._shared)
+        if first and self._mask:
+            self._retarget()  # what the client has counts when something is withheld from it
         self._insist(type_url, watch.insisted)
         return verdict
 
@@ -225,7 +226,7 @@ class Session:
                 changes = list(self._offered(PHASES[1]))
             for type_url, view in changes:
                 self._show(type_url, view)
-            if not self._resuming and all(self._views.get(t) is table for t, table in target.by_type.items()):
+            if not self._changes(PHASES[1]) and not self._changes(PHASES[_LAST]):
                 self._settle()
 
     def _insist(self, type_url: str, names: frozenset[str]) -> None:
@@ -238,13 +239,9 @@ class Session:
 
     def _forget_refusals(self) -> None:
         """A refusal is of interest as long as the resource is published; it counts while old views still have it."""
-        if not self._refused:
-            return
-        published = {r for r in self._refused if self._published.tables.by_type[r.type_url].rows.get(r.name) is r}
+        shown = (self._published.tables.by_type, self._views)
         self._refused = frozenset(
-            r
-            for r in self._refused
-            if r in published or (r.type_url in self._views and self._views[r.type_url].rows.get(r.name) is r)
+            r for r in self._refused if any(t[r.type_url].rows.get(r.name) is r for t in shown if r.type_url in t)
         )
 
     def _withheld(self) -> frozenset[Resource]:
@@ -301,7 +298,9 @@ class Session:
             watch.due |= watch.owes_removals
 
     def _changes(self, phase: Phase) -> bool:
-        return self._resuming or any(True for _ in self._offered(phase))
+        if self._resuming or any(True for _ in self._offered(phase)):
+            return True
+        return phase is PHASES[_LAST] and any(watch.owes_removals for watch in self._watches.values())
 
     def _answered(self, phase: Phase, now: float) -> bool:
         """Whether the client answered what was sent of the types that the phase waits for, as far as it will."""
@@ -312,8 +311,6 @@ class Session:
 
     def _try_next(self, now: float) -> bool:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""
-        if not any(watch.trials for watch in self._watches.values()):
-            return False
         for type_url in reversed(REACHED[self._phase]):  # a trial of clusters makes listeners and routes wait again
             watch = self._watches.get(type_url)
             if watch and watch.next_trial(now):
@@ -366,12 +363,12 @@ class Session:
         change = todo.change
         if change is None:
             watch.due = False
-            outdated = rule.full and watch.unknown and not self._spared(type_url)
+            outdated = rule.full and watch.unknown and not watch.in_flight and not self._spared(type_url)
             if (watch.answered and not outdated) or not watch.wants.wildcard:
                 return None
             # The first wildcard request is always answered, or the client waits for its time-out; and one that has
             # something of an earlier stream must hear that it is gone.
-            change = NOTHING
+            change = shared(restated, shared, view, watch.wants) if rule.full else NOTHING
             watch.unknown = False
         self._serial, data = shared.response(
             self._serial, self._variant.assemble, self._identifier, type_url, todo.version, change
@@ -383,12 +380,13 @@ class Session:
         return Response(type_url, nonce, change, data)
 
     def _spared(self, type_url: str) -> frozenset[str]:
-        """Names that exist, but in no form that could be offered."""
-        withheld = self._withheld()
-        if not withheld:
+        """Names that a client keeps if it has them."""
+        if not self._mask:
             return _NO_NAMES
-        rows = self._published.tables.by_type[type_url].rows
-        return frozenset(r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r)
+        held = self._watches[type_url].held
+        return self._shared(
+            spared, type_url, held, self._published.tables, self._target, self._withheld(), self._mask[1]
+        )
 
     def _follow_with_endpoints(self, change: Change) -> None:
         """Envoy warms a changed cluster until its endpoints come again, though they did not change, and does not

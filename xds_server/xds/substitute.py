@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, SECRET, Resource, sealed
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, sealed
 from xds_server.xds.table import Held, Table, Tables
 
 Accepted = tuple[tuple[str, Held], ...]
@@ -47,6 +47,23 @@ def stuck(tables: Tables, withheld: frozenset[Resource], accepted: Accepted) -> 
     if not missing:
         return frozenset()
     return frozenset(c for c in tables.by_type[CLUSTER].rows.values() if not missing.isdisjoint(c.references))
+
+
+def spared(
+    type_url: str, held: Held, published: Tables, target: Tables, withheld: frozenset[Resource], accepted: Accepted
+) -> frozenset[str]:
+    """Names that a client keeps if it has them: they exist, but in no form that could be offered; and clusters to which
+    a route may lead that it keeps, in a form of which this server knows only the version or not even that."""
+    rows = published.by_type[type_url].rows
+    names = {r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r}
+    if type_url == CLUSTER:
+        routing = (LISTENER, ROUTE)
+        leading = [resource for kind in routing for resource in target.by_type[kind].rows.values()]
+        names |= {name for resource in leading for kind, name in resource.references if kind == CLUSTER}
+        kept = {(kind, name) for kind, had in accepted for name, have in had.rows.items() if isinstance(have, str)}
+        if any(r.type_url in routing and (r.type_url, r.name) in kept for r in withheld):
+            names |= held.rows.keys()
+    return frozenset(names)
 
 
 def empty_assignments(clusters: Mapping[str, Resource], assignments: Mapping[str, Resource]) -> Iterator[Resource]:

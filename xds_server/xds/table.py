@@ -162,12 +162,11 @@ def _gone(held: Held, seen: Wanted) -> tuple[str, ...]:
 
 
 def _removed(held: Held, accepted: Held, seen: Wanted, spared: frozenset[str], rule: Rule) -> tuple[str, ...]:
+    gone = [name for name in _gone(held, seen) if name not in spared]
     if rule.removals:
-        return tuple(name for name in _gone(held, seen) if name not in spared or name not in accepted.rows)
+        return tuple(gone)
     if rule.absences:
-        return tuple(
-            name for name in _gone(held, seen) if isinstance(held.rows[name], Resource) and name not in accepted.rows
-        )
+        return tuple(name for name in gone if isinstance(held.rows[name], Resource) and name not in accepted.rows)
     return ()
 
 
@@ -184,13 +183,15 @@ def merged(held: Held, change: Change) -> Held:
     return Held({**rows, **dict.fromkeys(change.absent, ABSENT)})
 
 
-def reverted(held: Held, accepted: Held, in_flight: tuple[Change, ...], names: tuple[str, ...]) -> Held:
-    """Held after a response that spoke of `names` was refused: what was accepted, and on top of it what else is in
-    flight. Names of which nothing is left count as told; what was to be sent again still is."""
+def reverted(
+    held: Held, accepted: Held, in_flight: tuple[Change, ...], refused: Change, names: tuple[str, ...]
+) -> Held:
+    """Held after a response was refused: what was accepted, and on top of it what else is in flight. Of its resources
+    `names`, those of which nothing is left count as told; what was to be sent again still is."""
     after = accepted
     for change in in_flight:
         after = merged(after, change)
-    rows = {name: have for name, have in after.rows.items() if name in held.rows}
+    rows = {name: have for name, have in after.rows.items() if name in held.rows or name in refused.removed}
     rows.update((name, UNKNOWN) for name, have in held.rows.items() if have == UNKNOWN)
     return Held({**dict.fromkeys(names, ABSENT), **rows})
 

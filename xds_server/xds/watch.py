@@ -8,7 +8,7 @@ from xds_server.envoy.resource import Resource
 from xds_server.xds.isolate import split
 from xds_server.xds.shared import Shared
 from xds_server.xds.subscription import NOWHERE, Subscription
-from xds_server.xds.table import EMPTY_HELD, Change, Held, merged, reverted, version_of
+from xds_server.xds.table import EMPTY_HELD, Change, Held, merged, restricted, reverted, version_of
 
 PATIENCE = 5.0  # seconds; Envoy holds back the answer to a cluster that cannot get its certificate for 15 s
 _IN_FLIGHT = 256  # a client that reads but never answers is no reason to remember more
@@ -84,6 +84,8 @@ class Watch:
         sent = self.in_flight.pop(nonce)
         alone = self.held is sent.held and not self.in_flight  # otherwise something was refused or forgotten since
         self.accepted = sent.held if alone else shared(merged, self.accepted, sent.change)
+        if not alone and not self.wants.wildcard:  # what was unsubscribed meanwhile is not kept by the client
+            self.accepted = shared(restricted, self.accepted, self.wants.names)
         self.version = sent.version
         self.unknown = False
         self.since = now
@@ -103,7 +105,7 @@ class Watch:
         self.since = now
         suspects = tuple(resource for resource in change.resources if not self._accepted(resource))
         others = tuple(sent.change for sent in self.in_flight.values())
-        self.held = shared(reverted, self.held, self.accepted, others, tuple(r.name for r in suspects))
+        self.held = shared(reverted, self.held, self.accepted, others, change, tuple(r.name for r in suspects))
         self.due = True
         self.unknown = self.unknown or bool(change.resources and self.resumed_version and not self.version)
         if any(resource in withheld for resource in suspects):
