@@ -1,4 +1,6 @@
-"""How fast changes reach the proxies: `python -m benchmarks.delivery [--streams 100 1000 5000] [--json FILE]`.
+"""How fast changes reach the proxies.
+
+    python -m benchmarks.delivery [--streams 100 1000 5000] [--json FILE]
 
 Beside this project's server, a bare server on the same gRPC library is measured in the same run: the floor, which
 only writes the same bytes to the same streams. Each stream has a connection of its own, as an Envoy has. The load
@@ -15,7 +17,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import grpc  # after the modules above, which set its experiments
@@ -23,6 +24,8 @@ import msgspec
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
+from benchmarks import report
+from benchmarks.report import Figure
 from benchmarks.servers import METHOD, SERVICE
 from benchmarks.workload import CLUSTERS, name
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
@@ -233,35 +236,48 @@ def _percentile(values: list[float], part: float) -> float:
     return sorted(values)[int(part * (len(values) - 1))]
 
 
-def _table(rows: list[Row]) -> Iterator[str]:
-    heads = "".join(f"{head:>9}" for head in ("p50 ms", "p99 ms", "last ms", "cpu us"))
-    yield f"{'server':7}{'streams':>8}  {'what':20}{heads}{'KB':>7}{'/s':>9}"
-    for r in rows:
-        yield (
-            f"{r.server:7}{r.streams:8}  {r.what:20}{r.p50_ms:9.1f}{r.p99_ms:9.1f}{r.last_ms:9.1f}"
-            f"{r.cpu_us:9.1f}{r.memory_kb:7.1f}{r.per_second:9.0f}"
-        )
-    floors = {(r.streams, r.what): r.cpu_us for r in rows if r.server == "floor"}
-    for r in rows:
-        if r.server == "xds" and floors.get((r.streams, r.what)):
-            yield f"{r.streams} streams, {r.what}: {r.cpu_us / floors[r.streams, r.what]:.2f} times the floor's CPU"
+TARGETS: dict[tuple[int, str, str], tuple[str, float]] = {
+    (1000, "1 endpoint change", "cpu_us"): ("T1", 100),
+    (1000, "200 KB of routes", "cpu_us"): ("T2", 150),
+    (1000, "1 endpoint change", "last_ms"): ("T3", 50),
+    (5000, "1 endpoint change", "last_ms"): ("T3", 300),
+    (1000, "1 endpoint change", "p99_ms"): ("T4", 60),
+    (1000, "connect, 74 KB", "last_ms"): ("T5", 1000),
+    (5000, "connect, 74 KB", "last_ms"): ("T5", 4000),
+    (1000, "connect, 74 KB", "memory_kb"): ("T6", 60),
+    (1000, "sustained", "per_second"): ("T7", 15_000),
+}
+"""Streams, what, and the field of the row -> the target."""
+
+FIELDS = {
+    "cpu_us": ("us of the server's CPU for each stream", "us"),
+    "p50_ms": ("at half of the streams", "ms"),
+    "p99_ms": ("at 99 % of the streams", "ms"),
+    "last_ms": ("at the last stream", "ms"),
+    "memory_kb": ("memory for each stream", "KB"),
+    "per_second": ("pushes a second", "/s"),
+}
+FLOORS = "a bare gRPC server that writes the same bytes to the same streams, and does not look at the answers"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    rounds, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
+    for streams in [5] if options.quick else options.streams:
+        floors = {row.what: row for row in asyncio.run(measure("floor", streams, rounds, seconds))}
+        for row in asyncio.run(measure("xds", streams, rounds, seconds)):
+            for field, (words, unit) in FIELDS.items():
+                if value := getattr(row, field):
+                    target, asked = TARGETS.get((streams, row.what, field), ("", None))
+                    what = f"{streams:,} streams, {row.what}: {words}"
+                    floor = getattr(floors[row.what], field) or None
+                    yield Figure(what, value, unit, floor, asked, target, field == "per_second")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=int, nargs="+", default=[100, 1000])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=3.0, help="of sustained changes")
-    parser.add_argument("--json", type=Path, help="also write the rows here")
-    arguments = parser.parse_args()
-    rows: list[Row] = []
-    for streams in arguments.streams:
-        for kind in ("floor", "xds"):
-            rows += asyncio.run(measure(kind, streams, arguments.rounds, arguments.seconds))
-    print("\n".join(_table(rows)))
-    if arguments.json:
-        arguments.json.write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(report.main(__doc__, FLOORS, figures, arguments))

@@ -1,23 +1,24 @@
 """What one change costs, from a new snapshot to the bytes of a proxy group, beside the first translation of all.
 
-    python -m benchmarks.translation [--services 100 1000 5000] [--json FILE]
+    python -m benchmarks.translation [--services 1000 10000] [--json FILE]
 
-CPU time of this process, the best of several changes. The last column compares the largest mesh with the smallest.
+CPU time of this process, the best of several changes. The last figures compare the largest mesh with the smallest.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
-import json
-import platform
+import resource
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
 
+from benchmarks import report
+from benchmarks.report import Figure
+from tests.envoy_config import message
 from xds_server.diagnostics import ObjectRef
 from xds_server.kube.core import Service
 from xds_server.kube.decode import decode
@@ -29,7 +30,6 @@ from xds_server.kube.snapshot import Snapshot, Table
 from xds_server.memo import Generations
 from xds_server.mesh.proxy import EVERY_GATEWAY, Interception, Proxy, ProxyKind
 from xds_server.translate import translate
-from xds_server.version import __version__
 
 ENDPOINTS = 10
 NAMESPACES = 20
@@ -94,22 +94,36 @@ def changed(base: Snapshot, kind: type[Object], key: tuple[str, str], new: Objec
     return Snapshot(by_type={**base.by_type, kind: Table({**base.of(kind), key: new})})
 
 
+FLOORS = "protobuf alone parses the resources that come out new, and serialises them again"
+ASKED = {"all": ("T9", 2000.0), "one slice": ("T8", 0.2)}
+"""What is measured -> its target at 10,000 services, in ms."""
+FLAT = 1.5
+"""How much more a change may cost at ten times the size (T10)."""
+
+
 def cpu(action: Callable[[], object]) -> float:
     began = time.process_time()
     action()
     return (time.process_time() - began) * 1000
 
 
-def measure(services: int, proxy: Proxy) -> dict[str, float]:
+def measure(services: int, proxy: Proxy) -> dict[str, tuple[float, float]]:
+    """What was done -> ms of CPU, and those of the floor."""
     memo = Generations()
     base = snapshot(world(services))
+    versions: dict[tuple[str, str], str] = {}
     gc.collect()
     gc.freeze()
 
-    def run(of: Snapshot) -> float:
-        spent = cpu(lambda: translate(of, proxy, memo))
+    def run(of: Snapshot) -> tuple[float, float]:
+        nonlocal versions
+        made: list[Any] = []
+        spent = cpu(lambda: made.append(translate(of, proxy, memo).resources))
         memo.turn()
-        return spent
+        resources = [one for rows in made[0].by_type.values() for one in rows.values()]
+        new = [one for one in resources if versions.get((one.type_url, one.name)) != one.version]
+        versions = {(one.type_url, one.name): one.version for one in resources}
+        return spent, cpu(lambda: [message(one).SerializeToString(deterministic=True) for one in new])
 
     key = ("ns1", "svc1")
     result = {"all": run(base)}
@@ -118,26 +132,26 @@ def measure(services: int, proxy: Proxy) -> dict[str, float]:
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--services", type=int, nargs="+", default=[100, 1000, 5000])
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    sizes = sorted(options.services)
-    figures: dict[str, dict[str, dict[int, float]]] = {}
+def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    sizes = [20, 40] if options.quick else sorted(options.services)
     for name, proxy in PROXIES.items():
-        for size in sizes:
-            for what, spent in measure(size, proxy).items():
-                figures.setdefault(name, {}).setdefault(what, {})[size] = spent
-    print("ms of CPU       " + "".join(f"{size:>10}" for size in sizes) + "     ratio")
-    for name, kinds in figures.items():
-        for what, by_size in kinds.items():
-            ratio = by_size[sizes[-1]] / by_size[sizes[0]]
-            print(f"{name:8}{what:10}" + "".join(f"{by_size[size]:10.2f}" for size in sizes) + f"{ratio:10.1f}")
-    if options.json:
-        about = {"machine": platform.platform(), "python": platform.python_version(), "version": __version__}
-        options.json.write_text(json.dumps({"about": about, "cpu_ms": figures}, indent=2) + "\n")
+        by_size = {size: measure(size, proxy) for size in sizes}
+        for what in by_size[sizes[0]]:
+            for size in sizes:
+                target, asked = ASKED.get(what, ("", None)) if size == 10_000 else ("", None)
+                value, floor = by_size[size][what]
+                yield Figure(f"{name}, {what}, {size:,} services", value, "ms CPU", floor, asked, target)
+            if what != "all":
+                ratio = by_size[sizes[-1]][what][0] / by_size[sizes[0]][what][0]
+                pair = f"{sizes[-1]:,} services against {sizes[0]:,}"
+                yield Figure(f"{name}, {what}, {pair}", ratio, "times", asked=FLAT, target="T10")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    yield Figure("most memory, both proxies one after the other, with their input", memory, "MB", None, 400, "T9")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--services", type=int, nargs="+", default=[1000, 10_000])
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(report.main(__doc__, FLOORS, figures, arguments))
