@@ -62,17 +62,20 @@ class Caller:
         return len(self.recent) == 200 and set(self.recent) == set(names)
 
 
+async def run(lab: Lab, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
+    """Starts Python as a gRPC client of the lab's server."""
+    config = grpc_bootstrap(Node("client", role="grpc"), Channel(port=lab.xds_port))
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(config)} | environment,
+    )
+
+
 @asynccontextmanager
 async def caller(lab: Lab, *headers: str) -> AsyncIterator[Caller]:
-    config = grpc_bootstrap(Node("client", role="grpc"), Channel(port=lab.xds_port))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        str(CALLER),
-        f"xds:///{HOST}",
-        *headers,
-        stdout=asyncio.subprocess.PIPE,
-        env=os.environ | {"GRPC_XDS_BOOTSTRAP_CONFIG": json.dumps(config)},
-    )
+    process = await run(lab, str(CALLER), f"xds:///{HOST}", *headers)
     running = Caller(process)
     try:
         yield running
@@ -172,3 +175,23 @@ async def test_a_service_that_comes_later_is_found(lab: Lab) -> None:
         assert len(rows) == 1
         lab.write("service.yaml", service(v1=v1))
         await eventually(lambda: client.only("v1"))
+
+
+CALL_ONCE = """
+import grpc, sys
+try:
+    grpc.insecure_channel(sys.argv[1]).unary_unary("/test.Echo/Say")(b"", timeout=14)
+except grpc.RpcError as error:
+    print(error.code().name)
+"""
+
+
+async def test_9_11_x11_a_call_of_a_service_that_does_not_exist_fails_before_the_client_gives_up_waiting(
+    lab: Lab,
+) -> None:
+    """By itself gRPC waits 15 s for a listener, so that the call here would end with DEADLINE_EXCEEDED (gRFC A57). In
+    grpcio 1.85 it has to be told to read the server's errors (gRFC A88)."""
+    lab.write("other.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: default}\n")
+    await lab.serve()
+    process = await run(lab, "-c", CALL_ONCE, f"xds:///{HOST}", GRPC_EXPERIMENTAL_XDS_DATA_ERROR_HANDLING="true")
+    assert (await process.communicate())[0].decode().strip() == "UNAVAILABLE"

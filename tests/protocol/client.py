@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
@@ -24,6 +24,7 @@ from xds_server.xds.sotw import SOTW
 from xds_server.xds.table import Tables, tables_of
 from xds_server.xds.variant import Variant
 
+NOT_FOUND = 5  # google.rpc.Code
 CDS, EDS, LDS, RDS, SDS = CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 
@@ -54,7 +55,8 @@ def secret(name: str, content: str = "1") -> Resource:
 
 @dataclass
 class Got:
-    """One response, as the client sees it. contents: name -> the content that `resource` was given."""
+    """One response, as the client sees it. contents: name -> the content that `resource` was given.
+    missing: names that are said not to exist."""
 
     type_url: str
     nonce: str
@@ -62,6 +64,7 @@ class Got:
     contents: Mapping[str, str]
     removed: list[str]
     identifier: str
+    missing: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -121,6 +124,7 @@ class Client:
             sotw = DiscoveryResponse.FromString(data)
             bodies = [_parts(any_.value) for any_ in sotw.resources]
             assert {any_.type_url for any_ in sotw.resources} <= {sotw.type_url}
+            assert {error.error_detail.code for error in sotw.resource_errors} <= {NOT_FOUND}
             return Got(
                 sotw.type_url,
                 sotw.nonce,
@@ -128,6 +132,7 @@ class Client:
                 dict(bodies),
                 [],
                 sotw.control_plane.identifier,
+                [error.resource_name.name for error in sotw.resource_errors],
             )
         delta = DeltaDiscoveryResponse.FromString(data)
         contents = {r.name: _parts(r.resource.value)[1] for r in delta.resources}

@@ -149,6 +149,26 @@ def test_d16_a_refused_resource_is_not_sent_again(type_url: str) -> None:
     assert client.quiet()
 
 
+def test_d16_a_refused_removal_is_not_sent_again() -> None:
+    w = world()
+    client = w.delta()
+    client.get(CDS)
+    w.publish(resource(CDS, "a"))
+    gone = client.one(CDS)
+    assert gone.removed == ["b"]
+    client.nack(gone)
+    assert client.quiet()
+    w.publish(resource(CDS, "a"), resource(CDS, "b"))
+    assert client.one(CDS).names == ["b"]
+
+
+def test_d16_what_does_not_exist_is_said_once_though_it_is_refused() -> None:
+    client = world().delta()
+    client.ask(EDS, ["nope"])
+    client.nack(client.one(EDS))
+    assert client.quiet()
+
+
 def test_d17_after_a_refusal_other_names_are_delivered() -> None:
     client = world().delta()
     client.ask(EDS, ["a"])

@@ -75,5 +75,7 @@ def test_m9_what_is_written_by_hand_is_what_protobuf_writes(count: int) -> None:
     assert [r.resource.value for r in delta.resources] == [r.body for r in resources]
     assert list(delta.removed_resources) == list(removed)
     assert (delta.nonce, delta.control_plane.identifier, delta.system_version_info) == ("77", "me", "v")
-    sotw = DiscoveryResponse.FromString(sotw_response("77", "me", CDS, "v", resources))
-    assert sotw.SerializeToString(deterministic=True) == sotw_response("77", "me", CDS, "v", resources)
+    written = sotw_response("77", "me", CDS, "v", resources, removed)
+    sotw = DiscoveryResponse.FromString(written)
+    assert [(e.resource_name.name, e.error_detail.code) for e in sotw.resource_errors] == [(n, 5) for n in removed]
+    assert sorted(sotw.SerializeToString(deterministic=True)) == sorted(written)

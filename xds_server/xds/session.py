@@ -337,8 +337,6 @@ class Session:
             blamed = culprits or ()
             self._refused = self._refused.union(blamed)
             self._exempt = self._exempt.difference(blamed)
-            if blamed:
-                self._forget_refusals()
             self._retarget()
             return Verdict(meaning, type_url, sent.change, blamed, message, culprits is None, now - sent.at)
         return Verdict(meaning, type_url)

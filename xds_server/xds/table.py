@@ -154,7 +154,8 @@ def _full(held: Held, seen: Wanted) -> Change | None:
     resources = tuple(resource for resource in seen.rows.values() if resource is not None)
     changed = tuple(resource for resource in resources if not _same(held.rows.get(resource.name), resource))
     removed = _gone(held, seen)
-    return Change(resources, changed, removed, full=True) if changed or removed else None
+    absent = _absent(held, seen)
+    return Change(resources, changed, removed, absent, full=True) if changed or removed or absent else None
 
 
 def _gone(held: Held, seen: Wanted) -> tuple[str, ...]:
@@ -193,7 +194,8 @@ def reverted(
         after = merged(after, change)
     rows = {name: have for name, have in after.rows.items() if name in held.rows or name in refused.removed}
     rows.update((name, UNKNOWN) for name, have in held.rows.items() if have == UNKNOWN)
-    return Held({**dict.fromkeys(names, ABSENT), **rows})
+    told = [name for name, have in held.rows.items() if have == ABSENT and name not in refused.absent]
+    return Held({**dict.fromkeys((*names, *told), ABSENT), **rows})
 
 
 def without(held: Held, names: Iterable[str]) -> Held:

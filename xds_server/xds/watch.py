@@ -99,21 +99,25 @@ class Watch:
     def refuse(
         self, nonce: str, message: str, withheld: frozenset[Resource], shared: Shared, now: float
     ) -> tuple[Resource, ...] | None:
-        """The client refused a response. Returns the culprit; None if trials will find it; () if there is none."""
+        """The client refused a response. Returns the culprit; None if trials will find it; () if nothing in it
+        can be blamed."""
         change = self.in_flight.pop(nonce).change
         self.error = message
         self.since = now
         suspects = tuple(resource for resource in change.resources if not self._accepted(resource))
+        if not suspects:  # the same again would be refused again, so what is in it counts as told
+            self.unexplained = True
+            return ()
         others = tuple(sent.change for sent in self.in_flight.values())
         self.held = shared(reverted, self.held, self.accepted, others, change, tuple(r.name for r in suspects))
         self.due = True
-        self.unknown = self.unknown or bool(change.resources and self.resumed_version and not self.version)
+        self.unknown = self.unknown or bool(self.resumed_version and not self.version)
         if any(resource in withheld for resource in suspects):
             return None  # sent before another refusal was known, which explains this one
         if len(suspects) > 1:
             self.trials = split(suspects, message) + self.trials
             return None
-        self.unexplained = not suspects
+        self.unexplained = False
         return suspects
 
     def next_trial(self, now: float) -> bool:

@@ -14,11 +14,18 @@ _sotw_entries: WeakKeyDictionary[Resource, bytes] = WeakKeyDictionary()
 _delta_entries: WeakKeyDictionary[Resource, bytes] = WeakKeyDictionary()
 
 
-def sotw_response(nonce: str, identifier: str, type_url: str, version: str, resources: tuple[Resource, ...]) -> bytes:
-    """A serialised `DiscoveryResponse`."""
+def sotw_response(
+    nonce: str,
+    identifier: str,
+    type_url: str,
+    version: str,
+    resources: tuple[Resource, ...],
+    missing: tuple[str, ...] = (),
+) -> bytes:
+    """A serialised `DiscoveryResponse`. missing: names that do not exist."""
     head = _text(1, version)
     tail = _text(4, type_url) + _text(5, nonce) + _field(6, _text(1, identifier))
-    return b"".join([head, *map(_sotw_entry, resources), tail])
+    return b"".join([head, *map(_sotw_entry, resources), tail, *map(_not_found, missing)])
 
 
 def delta_response(
@@ -48,6 +55,11 @@ def _delta_entry(resource: Resource) -> bytes:
         body = _text(1, resource.version) + _field(2, _any(resource)) + _text(3, resource.name)
         entry = _delta_entries[resource] = _field(2, body)
     return entry
+
+
+def _not_found(name: str) -> bytes:
+    """A `ResourceError` whose status has the code NOT_FOUND."""
+    return _field(7, _field(1, _text(1, name)) + _field(2, b"\x08\x05" + _text(2, "there is no such resource")))
 
 
 def _any(resource: Resource) -> bytes:
