@@ -64,6 +64,16 @@ def test_a_service_of_compose_is_confined(name: str) -> None:
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
 
 
+def test_what_the_server_keeps_is_in_a_volume_that_the_image_made_for_its_user() -> None:
+    assert "--state-dir=/var/lib/xds-server" in SERVICES["xds-server"]["command"]
+    assert "state:/var/lib/xds-server" in SERVICES["xds-server"]["volumes"]
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    user = re.findall(r"^USER (\d+):(\d+)$", dockerfile, flags=re.MULTILINE)
+    assert (
+        re.findall(r"^RUN install -d -m 700 -o (\d+) -g (\d+) /var/lib/xds-server$", dockerfile, re.MULTILINE) == user
+    )
+
+
 def test_each_key_is_mounted_by_its_owner_only() -> None:
     owners: dict[str, list[str]] = {}
     for name, service in SERVICES.items():
@@ -74,6 +84,7 @@ def test_each_key_is_mounted_by_its_owner_only() -> None:
     assert owners == {
         "secrets": ["xds-server"],
         "server": ["xds-server"],
+        "state": ["xds-server"],
         "ingress": ["ingress"],
         "egress": ["egress"],
         "frontend": ["frontend-sidecar"],

@@ -105,6 +105,15 @@ def test_the_server_understands_its_arguments() -> None:
     assert int(flags["drain_seconds"]) < pod("xds-server.yaml")["terminationGracePeriodSeconds"]
 
 
+def test_what_the_server_keeps_outlives_its_container() -> None:
+    spec = pod("xds-server.yaml")
+    [container] = spec["containers"]
+    flags = serve.command.make_context("serve", container["args"][1:]).params
+    [mount] = [mount for mount in container["volumeMounts"] if mount["mountPath"] == flags["state_dir"]]
+    [volume] = [volume for volume in spec["volumes"] if volume["name"] == mount["name"]]
+    assert volume["emptyDir"] == {"sizeLimit": "600Mi"}  # the file and its successor, 256 MiB at most each
+
+
 BOOTSTRAP = (
     "bootstrap --node-id gateway --namespace xds-system --label istio=ingressgateway --service-account gateway "
     "--unprivileged --xds-host xds-server "

@@ -17,7 +17,9 @@ from xds_server.admin.server import AdminServer
 from xds_server.catalogue import Level
 from xds_server.envoy.resource import TYPES
 from xds_server.fleet import Fleet, ProxyStatus
+from xds_server.last_good import LastGood, opened
 from xds_server.observer import Observer
+from xds_server.readiness import Readiness
 from xds_server.settings import Settings
 from xds_server.sources.follow import follow
 from xds_server.sources.health import Health
@@ -35,29 +37,35 @@ _SHORT = {type_url: short for short, type_url in TYPES.items()}
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set, then lets the streams end.
 
-    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used, and a group with
-    NoAccess when the configuration of a cluster cannot be.
+    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used, LastGoodError when the
+    state directory or its key cannot be, and a group with NoAccess when the configuration of a cluster cannot be.
     """
+    clock = asyncio.get_running_loop().time
     store = Store(settings.sources)
-    health = Health(settings.sources, asyncio.get_running_loop().time)
-    fleet = Fleet(store.changes)
+    health = Health(settings.sources, clock)
+    fleet = Fleet(store.changes, last_good=_last_good(settings))
+    readiness = Readiness(fleet, health, clock)
     observer = Observer(fleet, store.changes)
     xds = XdsServer(fleet, _options(settings))
     if _options(settings).introspection:
-        known = introspection.Known(xds.streams, lambda: store.changes.value.sources)
+        known = introspection.Known(xds.streams, lambda: store.changes.value.sources, readiness.stale)
         xds.add(introspection.SERVICE, introspection.handler(known, is_local))
-    admin = AdminServer(admin_app(_answers(fleet, observer, health)), settings.admin_host, settings.admin_port)
+    admin = AdminServer(
+        admin_app(_answers(fleet, observer, health, readiness)), settings.admin_host, settings.admin_port
+    )
     port = await xds.start()
     try:
         async with asyncio.TaskGroup() as tasks:
             sources = [follow(name, settings, partial(_take, store, health, name)) for name in settings.sources]
             running = [tasks.create_task(one) for one in (*sources, fleet.run(), observer.run())]
             tasks.create_task(admin.run())
-            await _either(fleet.synced, stop)
-            if fleet.synced.is_set():
+            await _either(fleet.answering, stop)
+            if fleet.answering.is_set():
                 xds_address, admin_address = f"{settings.xds_host}:{port}", f"{settings.admin_host}:{admin.port}"
-                log.info("serving", sources=settings.sources, xds=xds_address, admin=admin_address)
+                stale = {"stale": readiness.stale()} if readiness.stale() else {}
+                log.info("serving", sources=settings.sources, xds=xds_address, admin=admin_address, **stale)
             await stop.wait()
+            readiness.draining = True
             log.info("draining", streams=len(observer.proxies()))
             await xds.drain(settings.drain_seconds)
             admin.stop()
@@ -75,6 +83,10 @@ async def _either(*events: asyncio.Event) -> None:
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     for wait in waits:
         wait.cancel()
+
+
+def _last_good(settings: Settings) -> LastGood | None:
+    return opened(settings.state_dir, settings.state_key) if settings.state_dir else None
 
 
 def _options(settings: Settings) -> Options:
@@ -96,17 +108,24 @@ def _take(store: Store, health: Health, name: str, news: News) -> None:
     health.tell(name, news)
 
 
-def _answers(fleet: Fleet, observer: Observer, health: Health) -> Answers:
+def _answers(fleet: Fleet, observer: Observer, health: Health, readiness: Readiness) -> Answers:
     registry = CollectorRegistry()
     build = Gauge("xds_server_build_info", "The version that runs.", ["version"], registry=registry)
     build.labels(__version__).set(1)
     wrong = Gauge("xds_server_diagnostics", "What is wrong with the input now.", ["level"], registry=registry)
     for level in Level:
         wrong.labels(level).set_function(partial(_count, fleet, level))
+    old = Gauge(
+        "xds_server_last_good_seconds",
+        "For how long proxies have been given what they got before the server started; 0 if they are not.",
+        registry=registry,
+    )
+    old.set_function(readiness.last_good_seconds)
     registry.register(SourceMetrics(health))
     registry.register(DeliveryMetrics(fleet))
     return Answers(
-        not_ready=lambda: health.not_ready() or ([] if fleet.synced.is_set() else ["nothing was translated yet"]),
+        not_ready=readiness.not_ready,
+        stale=readiness.stale,
         sources=health.statuses,
         proxies=lambda: [_row(status) for status in observer.proxies()],
         diagnostics=observer.findings,

@@ -259,7 +259,7 @@ CATALOGUE: dict[str, Code] = {
     ),
     "XDS7003": Code(
         _W,
-        "the sources could not be read since the start",
+        "the sources could not be read or translated since the start",
         "the proxies get what they got before the server was restarted",
     ),
     # 8xxx: scale

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -16,13 +18,13 @@ from xds_server import translate as translation
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import TYPES, Resource, keyed
 from xds_server.kube.snapshot import Snapshot
-from xds_server.last_good import LastGood, LastGoodError, Remembered
+from xds_server.last_good import LastGood, LastGoodError
 from xds_server.latest import Latest
 from xds_server.memo import Generations, Memo
 from xds_server.mesh.proxy import Proxy
 from xds_server.pace import Pace
 from xds_server.translate import Translation
-from xds_server.xds.group import Group, words
+from xds_server.xds.group import Group, offered, words
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
 from xds_server.xds.shared import Shared
@@ -33,7 +35,10 @@ Translate = Callable[[Snapshot, Proxy, Memo], Translation]
 
 _IDLE_GROUPS = 16  # groups without a proxy that are remembered: a proxy that comes back finds its quarantine
 _REMEMBERED = 256  # groups kept on disk, also of proxies that did not come back yet
-_SAVING = 1.0  # seconds between two savings of what proxies get
+_SAVING = 0.05  # seconds between two savings of what proxies get
+_SAVING_SHARE = (
+    10  # nothing is saved for so many times the CPU time that a saving took: it costs 10 % of a core at most
+)
 _BATCH = 64  # streams that are woken before others may run
 
 log = structlog.get_logger()
@@ -81,7 +86,7 @@ class Fleet:
     last_good: where to keep what the proxies got. If there is no snapshot within `patience` seconds, they get that.
 
     synced: set once the first snapshot was taken up. answering: set once streams are answered, perhaps from
-    `last_good`."""
+    `last_good`. stale_since: when it began to serve that, on the loop's clock; None while it does not."""
 
     def __init__(
         self,
@@ -93,6 +98,7 @@ class Fleet:
         self.shared = Shared()
         self.synced = asyncio.Event()
         self.answering = asyncio.Event()
+        self.stale_since: float | None = None
         self.tally = Tally()
         self._changes = changes
         self._translate = translate
@@ -102,7 +108,7 @@ class Fleet:
         self._snapshot: Snapshot | None = None
         self._last_good = last_good
         self._patience = patience
-        self._remembered: Mapping[Proxy, tuple[Resource, ...]] | None = None
+        self._remembered: dict[Proxy, tuple[Resource, ...]] | None = None
         self._unsaved = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "translate")
@@ -153,6 +159,7 @@ class Fleet:
         idle = [proxy for proxy, other in self._groups.items() if not other.members]
         for proxy in idle[: max(0, len(idle) - _IDLE_GROUPS)]:
             del self._groups[proxy]
+            self._recall().pop(proxy, None)
 
     def judge(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
         """Takes what a proxy said of a response."""
@@ -189,6 +196,10 @@ class Fleet:
                 await self._offer(group, snapshot)
             self._memo.turn()
             self.shared.turn()
+        if self.stale_since is not None:
+            seconds = round(asyncio.get_running_loop().time() - self.stale_since, 3)
+            log.info("the sources were read; proxies no longer get what they got before", seconds=seconds)
+            self.stale_since = None
         self.synced.set()
         self.answering.set()
 
@@ -200,6 +211,7 @@ class Fleet:
             result = await loop.run_in_executor(self._thread, self._translate, snapshot, group.proxy, self._memo)
         except Exception:
             log.exception("translation failed; the proxies keep what they have", group=repr(group.proxy))
+            self._offer_remembered(group)
             return
         group.diagnostics = result.diagnostics
         group.offered = loop.time()
@@ -219,25 +231,49 @@ class Fleet:
             await asyncio.wait_for(self.synced.wait(), self._patience)
         if not self.synced.is_set() and remembered:
             log.warning("the sources could not be read; serving what proxies got before", groups=len(remembered))
+            self.stale_since = asyncio.get_running_loop().time()
             for group in list(self._groups.values()):
                 self._offer_remembered(group)
             self.answering.set()
-        while True:
-            await self._unsaved.wait()
-            self._unsaved.clear()
-            live = {g.proxy: g.state.remembered() for g in self._groups.values() if g.ready.is_set()}
-            groups = list({**remembered, **live}.items())[-_REMEMBERED:]
-            try:
-                await asyncio.to_thread(self._last_good.save, [Remembered(*group) for group in groups])
-            except LastGoodError as error:
-                log.warning("what proxies get is not kept", reason=str(error))
-            await asyncio.sleep(_SAVING)
+        await self._keep(self._last_good)
 
-    def _recall(self) -> Mapping[Proxy, tuple[Resource, ...]]:
+    async def _keep(self, last_good: LastGood) -> None:
+        """Saves what the groups get soon after every change, and once more at the end."""
+        problem = ""
+        saving: asyncio.Future[tuple[str, float]] | None = None
+        try:
+            while True:
+                await self._unsaved.wait()
+                self._unsaved.clear()
+                saving = asyncio.ensure_future(asyncio.to_thread(_save, last_good, self._served()))
+                said, (problem, seconds) = problem, await asyncio.shield(saving)
+                if problem and problem != said:
+                    log.warning("what proxies get is not kept", reason=problem)
+                elif said and not problem:
+                    log.info("what proxies get is kept again")
+                await asyncio.sleep(max(_SAVING, seconds * _SAVING_SHARE))
+        finally:
+            if saving:
+                await asyncio.wait({saving})
+            if self._unsaved.is_set():
+                await asyncio.to_thread(_save, last_good, self._served())
+
+    def _served(self) -> _Served:
+        """What each group gets, also those whose proxies did not come back yet; flattened only where it is called."""
+        served: dict[Proxy, Callable[[], Iterable[Resource]]] = {
+            proxy: partial(tuple, resources) for proxy, resources in self._recall().items()
+        }
+        for proxy, group in self._groups.items():
+            if group.ready.is_set() and group.state.published:
+                served.pop(proxy, None)
+                served[proxy] = partial(offered, group.state.published)
+        return list(served.items())[-_REMEMBERED:]
+
+    def _recall(self) -> dict[Proxy, tuple[Resource, ...]]:
         """What the server before this one gave to its groups."""
         if self._remembered is None:
             try:
-                self._remembered = self._last_good.load() if self._last_good else {}
+                self._remembered = dict(self._last_good.load()) if self._last_good else {}
             except LastGoodError as error:
                 log.warning("what proxies got before is unknown", reason=str(error))
                 self._remembered = {}
@@ -276,3 +312,16 @@ class Fleet:
 
 
 _SHORT = {type_url: short for short, type_url in TYPES.items()}
+
+
+_Served = Sequence[tuple[Proxy, Callable[[], Iterable[Resource]]]]
+
+
+def _save(last_good: LastGood, served: _Served) -> tuple[str, float]:
+    """Saves; returns why that was not possible, and the seconds of CPU time that it took."""
+    began = time.thread_time()
+    try:
+        last_good.save((proxy, resources()) for proxy, resources in served)
+    except LastGoodError as error:
+        return str(error), 0.0
+    return "", time.thread_time() - began

@@ -95,6 +95,20 @@ class Settings(Inputs, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     insecure: Annotated[
         bool, _Doc(description="Allow xDS without client certificates on an address that is not loopback.")
     ] = False
+    state_dir: Annotated[
+        str,
+        _Doc(
+            description="A directory of the server's own, made if it is not there. What proxies got is kept in it, and "
+            "served when the server starts while its sources cannot be read. Without it nothing is kept."
+        ),
+    ] = ""
+    state_key: Annotated[
+        str,
+        _Doc(
+            description="A file with a key, as `openssl rand -base64 32` writes it. What is kept is encrypted with it, "
+            "and the private keys of gateways are kept too; without it they are left out."
+        ),
+    ] = ""
     drain_seconds: Annotated[
         float, _Doc(ge=0, description="Seconds that streams may take to end after SIGTERM or SIGINT.")
     ] = 5.0
@@ -112,6 +126,8 @@ class Settings(Inputs, frozen=True, forbid_unknown_fields=True, rename="kebab"):
             raise ValueError("tls-cert and tls-key belong together; one of them is missing")
         if self.tls_client_ca and not self.tls_cert:
             raise ValueError("tls-client-ca needs tls-cert and tls-key; `xds-server certs` makes all three")
+        if self.state_key and not self.state_dir:
+            raise ValueError("state-key needs state-dir; without it nothing is kept that it could encrypt")
         if not (self.tls_client_ca or self.insecure or is_loopback(self.xds_host)):
             raise ValueError(
                 f"xds-host {self.xds_host} is not a loopback address, and xDS carries private keys; "

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import signal
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,13 +15,57 @@ import trustme
 
 from tests.e2e import handmade as made
 from tests.e2e.harness import Lab, answered, eventually
+from tests.e2e.test_introspection import run
+from tests.e2e.test_serve import gateway, service
 from tests.protocol.serving import Serving, serving
 from xds_server.bootstrap import Admin, Channel, Node, bootstrap
 from xds_server.demo.client import Target
 from xds_server.demo.ports import free_port
 from xds_server.demo.processes import child, find_envoy
 from xds_server.envoy.resource import Resource
+from xds_server.last_good import opened
 from xds_server.xds.states import State
+
+TO_WEB = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: default}
+spec:
+  hosts: [web.example]
+  gateways: [edge]
+  http: [{route: [{destination: {host: web}}]}]
+"""
+
+
+def secure_gateway(port: int, authority: trustme.CA) -> str:
+    """A Gateway with TLS, and its certificate in a Secret."""
+    made = authority.issue_cert("web.example")
+    parts = {"tls.crt": made.cert_chain_pems[0].bytes(), "tls.key": made.private_key_pem.bytes()}
+    data = {name: base64.b64encode(value).decode() for name, value in parts.items()}
+    return f"""
+apiVersion: v1
+kind: Secret
+metadata: {{name: edge, namespace: default}}
+type: kubernetes.io/tls
+data: {json.dumps(data)}
+---
+apiVersion: networking.istio.io/v1
+kind: Gateway
+metadata: {{name: edge, namespace: default}}
+spec:
+  selector: {{app: edge}}
+  servers:
+  - port: {{number: {port}, name: https, protocol: HTTPS}}
+    hosts: ["*"]
+    tls: {{mode: SIMPLE, credentialName: edge}}
+"""
+
+
+def tls(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
 
 VARIANTS = pytest.mark.parametrize("api_type", ["DELTA_GRPC", "GRPC"], ids=["delta", "sotw"])
 NODE = "router~10.0.0.1~edge.default~default.svc.cluster.local"
@@ -205,6 +252,83 @@ async def test_moving_routes_to_new_clusters_under_load_loses_no_request(lab: La
                 server.publish(step(i))
                 await eventually(lambda i=i: _synced_with(lab, server, f"c{i}"))
         assert traffic.failures == []
+
+
+@pytest.mark.parametrize("has_key", [False, True], ids=["without a key", "with a key"])
+async def test_a_server_that_starts_without_its_source_serves_what_it_served_before(lab: Lab, has_key: bool) -> None:
+    web, port = await lab.upstream("web", "v1"), free_port()
+    authority = trustme.CA()
+    (lab.directory / "key").write_bytes(b"0123456789abcdef0123456789abcdef")
+    state = ["--state-dir", str(lab.directory / "state")]
+    state += ["--state-key", str(lab.directory / "key")] if has_key else []
+    lab.write("web.yaml", service("web", web) + "---" + secure_gateway(port, authority) + "---" + TO_WEB)
+    target = Target(port, "web.example", "/", tls=tls(authority))
+    await lab.serve(*state)
+    labels = (("app", "edge"),)
+    kept = opened(*state[1::2])
+    async with envoy(lab, lab.xds_port, "DELTA_GRPC", labels):
+        await eventually(lambda: answered(target))
+        await eventually(lambda: labels in {proxy.labels for proxy in kept.load()})
+        async with lab.load(target) as traffic:
+            await lab.stop(signal.SIGKILL)
+            lab.config.rename(lab.directory / "away")
+            serving = await lab.serve(*state)
+            [entry] = [e for e in serving.events if e["event"] == "serving"]
+            assert "cannot be read" in entry["stale"][0]
+            await eventually(lambda: _connected(lab))
+        assert traffic.failures == []
+    ready = await lab.admin("/readyz")
+    assert ready["ready"] is True
+    assert "before the server started" in ready["stale"][0]
+    code, text = await run(lab, "ps")
+    assert (code, "! stale: proxies get what they got before" in text) == (0, True)
+    metrics = await lab.admin("/metrics")
+    assert "xds_server_last_good_seconds 0.0" not in metrics
+    assert "xds_server_last_good_seconds " in metrics
+    if has_key:  # a new Envoy gets all of it
+        async with envoy(lab, lab.xds_port, "DELTA_GRPC", labels):
+            await eventually(lambda: answered(target))
+    (lab.directory / "away").rename(lab.config)
+    await eventually(lambda: _is_fresh(lab))
+    assert "xds_server_last_good_seconds 0.0" in await lab.admin("/metrics")
+
+
+async def _connected(lab: Lab) -> bool:
+    return len(await lab.admin("/proxies")) == 1
+
+
+async def _is_fresh(lab: Lab) -> bool:
+    ready = await lab.admin("/readyz")
+    return bool(ready["ready"]) and not ready["stale"]
+
+
+@VARIANTS
+async def test_after_a_restart_with_the_same_input_nothing_is_loaded_again(lab: Lab, api_type: str) -> None:
+    web, port = await lab.upstream("web", "v1"), free_port()
+    lab.write("web.yaml", service("web", web) + "---" + gateway(port) + "---" + TO_WEB)
+    state = ("--state-dir", str(lab.directory / "state"))
+    await lab.serve(*state)
+    async with envoy(lab, lab.xds_port, api_type, labels=(("app", "edge"),)):
+        await eventually(lambda: answered(Target(port, "web.example", "/")))
+        before = await _loads(lab)
+        assert before["cluster_manager.cluster_added"] > 0
+        await lab.stop(signal.SIGKILL)
+        await lab.serve(*state)
+
+        async def is_settled() -> bool:
+            rows = await lab.admin("/proxies")
+            states = {kind["state"] for row in rows for kind in row["types"].values()}
+            return bool(rows) and states <= {State.SYNCED, State.NOT_SENT} and State.SYNCED in states
+
+        await eventually(is_settled)
+        assert await _loads(lab) == before
+
+
+async def _loads(lab: Lab) -> dict[str, int]:
+    """How often Envoy added, changed or removed something."""
+    names = r"cluster_manager\.cluster_(added|modified|removed)|listener_manager\.listener_(added|modified|removed)"
+    stats = await lab.ask_envoy("edge", f"/stats?format=json&filter=({names}|config_reload$)")
+    return {item["name"]: item["value"] for item in stats["stats"] if "value" in item}
 
 
 async def _synced_with(lab: Lab, server: Serving, name: str) -> bool:

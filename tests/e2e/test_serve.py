@@ -193,7 +193,7 @@ async def test_an_empty_directory_starts_and_says_so(lab: Lab) -> None:
 
 async def test_the_admin_endpoints_tell_what_there_is(web: Web) -> None:
     config = {"name": str(web.lab.config), "synced": True, "stale_seconds": 0, "problems": []}
-    assert (await web.lab.admin("/readyz")) == {"ready": True, "reasons": [], "sources": [config]}
+    assert (await web.lab.admin("/readyz")) == {"ready": True, "reasons": [], "stale": [], "sources": [config]}
     assert (await web.lab.admin("/healthz")) == {"status": "ok"}
     assert (await web.lab.admin("/diagnostics")) == []
     assert "# TYPE" in await web.lab.admin("/metrics")

@@ -22,11 +22,13 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Answers(msgspec.Struct, frozen=True):
     """Where the endpoints get what they say.
 
-    not_ready: sentences, none when every source was read once and the xDS server takes streams.
+    not_ready: sentences, none when the xDS server answers streams. stale: sentences, none when all that it answers is
+    made from what the sources have now.
     sources: a row for each. proxies: a row of JSON values for each stream. metrics: Prometheus' text format.
     """
 
     not_ready: Callable[[], Sequence[str]]
+    stale: Callable[[], Sequence[str]]
     sources: Callable[[], Sequence[SourceStatus]]
     proxies: Callable[[], Sequence[dict[str, Any]]]
     diagnostics: Callable[[], Sequence[Finding]]
@@ -45,7 +47,7 @@ def admin_app(answers: Answers) -> Starlette:
     async def readyz(_: Request) -> Response:
         reasons = list(answers.not_ready())
         sources = [msgspec.to_builtins(source) for source in answers.sources()]
-        answer = {"ready": not reasons, "reasons": reasons, "sources": sources}
+        answer = {"ready": not reasons, "reasons": reasons, "stale": list(answers.stale()), "sources": sources}
         return JSONResponse(answer, status_code=503 if reasons else 200)
 
     async def metrics(_: Request) -> Response:

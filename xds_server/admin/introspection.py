@@ -34,10 +34,12 @@ class Stream(Protocol):
 
 
 class Known(NamedTuple):
-    """streams: those of real proxies, now. sources: where each object was read."""
+    """streams: those of real proxies, now. sources: where each object was read. stale: why what the proxies get may be
+    out of date."""
 
     streams: Callable[[], Iterable[Stream]]
     sources: Callable[[], Mapping[ObjectRef, Source]]
+    stale: Callable[[], Iterable[str]] = tuple
 
 
 def handler(known: Known, allowed: Callable[[Any], bool]) -> grpc.GenericRpcHandler:
@@ -45,7 +47,8 @@ def handler(known: Known, allowed: Callable[[Any], bool]) -> grpc.GenericRpcHand
 
     async def list_proxies(_: api.ListProxiesRequest, context: Any) -> api.ListProxiesResponse:
         await _guard(context, allowed)
-        return api.ListProxiesResponse(proxies=[proxy(stream.status()) for stream in known.streams()])
+        proxies = [proxy(stream.status()) for stream in known.streams()]
+        return api.ListProxiesResponse(proxies=proxies, stale=known.stale())
 
     async def trace(request: api.TraceRequest, context: Any) -> api.TraceResponse:
         await _guard(context, allowed)

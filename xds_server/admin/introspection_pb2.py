@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$xds_server/admin/introspection.proto\x12\x1bxds_server.introspection.v1\"\x14\n\x12ListProxiesRequest\"J\n\x13ListProxiesResponse\x12\x33\n\x07proxies\x18\x01 \x03(\x0b\x32\".xds_server.introspection.v1.Proxy\"\xbb\x01\n\x05Proxy\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t\x12\x0c\n\x04peer\x18\x06 \x01(\t\x12\x19\n\x11\x63onnected_seconds\x18\x07 \x01(\x01\x12\x35\n\x05types\x18\x08 \x03(\x0b\x32&.xds_server.introspection.v1.TypeState\"s\n\tTypeState\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x18\n\x10\x61nswered_seconds\x18\x05 \x01(\x01\x12\x0f\n\x07refused\x18\x06 \x03(\t\"8\n\x0cTraceRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"I\n\rTraceResponse\x12\x38\n\tresources\x18\x01 \x03(\x0b\x32%.xds_server.introspection.v1.Resource\"\x9c\x01\n\x08Resource\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x34\n\x07origins\x18\x07 \x03(\x0b\x32#.xds_server.introspection.v1.Origin\"6\n\x06Origin\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\r\n\x05place\x18\x03 \x01(\t2\xe1\x01\n\rIntrospection\x12p\n\x0bListProxies\x12/.xds_server.introspection.v1.ListProxiesRequest\x1a\x30.xds_server.introspection.v1.ListProxiesResponse\x12^\n\x05Trace\x12).xds_server.introspection.v1.TraceRequest\x1a*.xds_server.introspection.v1.TraceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$xds_server/admin/introspection.proto\x12\x1bxds_server.introspection.v1\"\x14\n\x12ListProxiesRequest\"Y\n\x13ListProxiesResponse\x12\x33\n\x07proxies\x18\x01 \x03(\x0b\x32\".xds_server.introspection.v1.Proxy\x12\r\n\x05stale\x18\x02 \x03(\t\"\xbb\x01\n\x05Proxy\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x11\n\tnamespace\x18\x03 \x01(\t\x12\x12\n\nuser_agent\x18\x04 \x01(\t\x12\x0f\n\x07variant\x18\x05 \x01(\t\x12\x0c\n\x04peer\x18\x06 \x01(\t\x12\x19\n\x11\x63onnected_seconds\x18\x07 \x01(\x01\x12\x35\n\x05types\x18\x08 \x03(\x0b\x32&.xds_server.introspection.v1.TypeState\"s\n\tTypeState\x12\x0c\n\x04type\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\x12\x18\n\x10\x61nswered_seconds\x18\x05 \x01(\x01\x12\x0f\n\x07refused\x18\x06 \x03(\t\"8\n\x0cTraceRequest\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"I\n\rTraceResponse\x12\x38\n\tresources\x18\x01 \x03(\x0b\x32%.xds_server.introspection.v1.Resource\"\x9c\x01\n\x08Resource\x12\x0c\n\x04node\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x34\n\x07origins\x18\x07 \x03(\x0b\x32#.xds_server.introspection.v1.Origin\"6\n\x06Origin\x12\x0e\n\x06object\x18\x01 \x01(\t\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\r\n\x05place\x18\x03 \x01(\t2\xe1\x01\n\rIntrospection\x12p\n\x0bListProxies\x12/.xds_server.introspection.v1.ListProxiesRequest\x1a\x30.xds_server.introspection.v1.ListProxiesResponse\x12^\n\x05Trace\x12).xds_server.introspection.v1.TraceRequest\x1a*.xds_server.introspection.v1.TraceResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPROXIESREQUEST']._serialized_start=69
   _globals['_LISTPROXIESREQUEST']._serialized_end=89
   _globals['_LISTPROXIESRESPONSE']._serialized_start=91
-  _globals['_LISTPROXIESRESPONSE']._serialized_end=165
-  _globals['_PROXY']._serialized_start=168
-  _globals['_PROXY']._serialized_end=355
-  _globals['_TYPESTATE']._serialized_start=357
-  _globals['_TYPESTATE']._serialized_end=472
-  _globals['_TRACEREQUEST']._serialized_start=474
-  _globals['_TRACEREQUEST']._serialized_end=530
-  _globals['_TRACERESPONSE']._serialized_start=532
-  _globals['_TRACERESPONSE']._serialized_end=605
-  _globals['_RESOURCE']._serialized_start=608
-  _globals['_RESOURCE']._serialized_end=764
-  _globals['_ORIGIN']._serialized_start=766
-  _globals['_ORIGIN']._serialized_end=820
-  _globals['_INTROSPECTION']._serialized_start=823
-  _globals['_INTROSPECTION']._serialized_end=1048
+  _globals['_LISTPROXIESRESPONSE']._serialized_end=180
+  _globals['_PROXY']._serialized_start=183
+  _globals['_PROXY']._serialized_end=370
+  _globals['_TYPESTATE']._serialized_start=372
+  _globals['_TYPESTATE']._serialized_end=487
+  _globals['_TRACEREQUEST']._serialized_start=489
+  _globals['_TRACEREQUEST']._serialized_end=545
+  _globals['_TRACERESPONSE']._serialized_start=547
+  _globals['_TRACERESPONSE']._serialized_end=620
+  _globals['_RESOURCE']._serialized_start=623
+  _globals['_RESOURCE']._serialized_end=779
+  _globals['_ORIGIN']._serialized_start=781
+  _globals['_ORIGIN']._serialized_end=835
+  _globals['_INTROSPECTION']._serialized_start=838
+  _globals['_INTROSPECTION']._serialized_end=1063
 # @@protoc_insertion_point(module_scope)

@@ -11,10 +11,12 @@ class ListProxiesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ListProxiesResponse(_message.Message):
-    __slots__ = ("proxies",)
+    __slots__ = ("proxies", "stale")
     PROXIES_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
     proxies: _containers.RepeatedCompositeFieldContainer[Proxy]
-    def __init__(self, proxies: _Optional[_Iterable[_Union[Proxy, _Mapping]]] = ...) -> None: ...
+    stale: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, proxies: _Optional[_Iterable[_Union[Proxy, _Mapping]]] = ..., stale: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Proxy(_message.Message):
     __slots__ = ("node", "kind", "namespace", "user_agent", "variant", "peer", "connected_seconds", "types")

@@ -35,6 +35,8 @@ def command(admin_port: int, quiet: bool) -> int:
         click.echo(f"not ready: {reason}")
     if not reasons and not quiet:
         click.echo("ready")
+        for why in answer.get("stale", []):
+            click.echo(f"stale: {why}")
     return FINDINGS if reasons else CLEAN
 
 

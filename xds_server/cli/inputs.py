@@ -37,12 +37,13 @@ def inputs_of(directory: str | None, flags: Mapping[str, Any]) -> Inputs:
     return inputs
 
 
-def check_sources(inputs: Inputs) -> None:
-    """Raises UsageError or CannotRun for what can be known before anything is read."""
+def check_sources(inputs: Inputs, may_be_missing: bool = False) -> None:
+    """Raises UsageError or CannotRun for what can be known before anything is read. may_be_missing: a directory or file
+    that is not there is waited for."""
     if not inputs.source:
         raise click.UsageError("nothing to read is given: name a DIR, or use --source kubernetes")
     for source in inputs.sources:
-        if source not in (KUBERNETES, "-") and not Path(source).exists():
+        if source not in (KUBERNETES, "-") and not (may_be_missing or Path(source).exists()):
             raise CannotRun(f"there is no directory or file {source}")
     try:
         scope_of(inputs)

@@ -24,7 +24,8 @@ def command(output: str, **server: Any) -> int:
     """Show the proxies that are connected to a running server, and how far each is with each type of resource.
 
     SYNCED: the proxy has accepted all. STALE: something is under way. ERROR: it refused something. NOT SENT: it asked
-    for nothing of the type. Exit code 1 if a proxy is in ERROR.
+    for nothing of the type. Exit code 1 if a proxy is in ERROR. A line below the table says if what the proxies get is
+    out of date, because a source cannot be read.
     """
     from google.protobuf.json_format import MessageToDict
 
@@ -37,6 +38,8 @@ def command(output: str, **server: Any) -> int:
         )
     else:
         click.echo(table(answer.proxies), nl=False)
+    for why in answer.stale:
+        click.echo(click.style("! stale: ", fg="yellow") + why, err=output == "json")
     refusing = [proxy for proxy in answer.proxies if any(kind.state == "ERROR" for kind in proxy.types)]
     return FINDINGS if refusing else CLEAN
 

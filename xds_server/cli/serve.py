@@ -14,6 +14,7 @@ from xds_server.cli.exits import CLEAN, CannotRun
 from xds_server.cli.inputs import check_sources, with_directory
 from xds_server.cli.options import Command
 from xds_server.cli.settings_options import given, settings_options
+from xds_server.last_good import any_in
 from xds_server.settings import Settings, SettingsError, load
 
 
@@ -31,20 +32,22 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
         settings = load(with_directory(directory, given(flags)), os.environ, config)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
-    check_sources(settings)
+    # With something to serve until the sources are there, they are waited for; without, it is a slip of the pen.
+    check_sources(settings, may_be_missing=bool(settings.state_dir) and any_in(settings.state_dir))
     return _run(settings)
 
 
 def _run(settings: Settings) -> int:
     from xds_server.app import serve  # brings gRPC, which `--help` can do without
     from xds_server.cli.logs import configure
+    from xds_server.last_good import LastGoodError
     from xds_server.sources.kubernetes_api import NoAccess
     from xds_server.xds.credentials import CredentialsError
 
     configure(settings)
     try:
         asyncio.run(_until_signal(serve, settings))
-    except CredentialsError as error:
+    except (CredentialsError, LastGoodError) as error:
         raise CannotRun(str(error)) from None
     except ExceptionGroup as errors:
         if (refused := errors.subgroup(NoAccess)) is None:

@@ -24,10 +24,22 @@ async def follow(source: str, inputs: Inputs, tell: Callable[[News], None]) -> N
     if source == KUBERNETES:
         await kubernetes.watch(access_of(inputs), scope_of(inputs), tell)
         return
+    is_read = False
     async with aclosing(directory.watch(source)) as batches:
         async for batch in batches:
-            tell(mesh_file.batch(source) if source == inputs.mesh_config else batch)
-            tell(Condition(lost=(f"{source} cannot be read",) if source in batch.broken else ()))
+            if source == inputs.mesh_config:
+                batch = mesh_file.batch(source)
+            is_lost = source in batch.broken
+            # What could never be read is not known to be empty: proxies would lose all that they have.
+            is_read = is_read or not is_lost or bool(batch.raws)
+            if is_read:
+                tell(batch)
+            tell(Condition(lost=_problems(source, batch) if is_lost else ()))
+
+
+def _problems(source: str, batch: Batch) -> tuple[str, ...]:
+    found = (f"{problem.position}: {problem.message}" for problem in batch.diagnostics if problem.position)
+    return tuple(found) or (f"{source} cannot be read",)
 
 
 def read(source: str, inputs: Inputs) -> Batch:

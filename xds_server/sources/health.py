@@ -61,6 +61,10 @@ class Health:
         """A row for each source."""
         return [self._status(name, source) for name, source in self._sources.items()]
 
+    def lost(self) -> list[SourceStatus]:
+        """The sources that were read once and cannot be read now."""
+        return [row for row in self.statuses() if row.stale_seconds > 0]
+
     def not_ready(self) -> list[str]:
         """Sentences, none when every source was read once."""
         rows = self.statuses()

@@ -53,7 +53,7 @@ def words(message: str) -> str:
 class Group:
     """The newest configuration of the group, without what its proxies refuse.
 
-    remembered: what the group got from the server before this one; all of it was good.
+    remembered: what the group got from the server before this one; it counts as accepted until it is refused.
     """
 
     def __init__(self, remembered: Iterable[Resource] = ()) -> None:
@@ -101,7 +101,11 @@ class Group:
             for resource in verdict.change.resources:
                 refusals.pop(resource, None)
         for resource in verdict.culprits:
-            if self._accepted[resource.type_url].get(resource.name) is not resource and self._offers(resource):
+            accepted = self._accepted[resource.type_url].get(resource.name)
+            if accepted is not resource and self._offers(resource):
+                if accepted and accepted.version == resource.version:
+                    # The server before this one kept it before any proxy had answered.
+                    del self._accepted[resource.type_url][resource.name]
                 refusals.setdefault(resource, Refusal(resource, node, words(verdict.message)))
         if refusals.keys() == self.refusals.keys():
             return False
@@ -109,15 +113,6 @@ class Group:
         if self.published:
             self._publish(self.published.tables, self.published.before)
         return True
-
-    def remembered(self) -> tuple[Resource, ...]:
-        """All that is offered, each resource in the form that proxies accept."""
-        if self.published is None:
-            return ()
-        tables = self.published.tables
-        if self.refusals:
-            tables = substitute(tables, self.published.refused, self.published.accepted)
-        return tuple(resource for table in tables.by_type.values() for resource in table.rows.values())
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
         """What the proxies refuse."""
@@ -160,6 +155,14 @@ class Group:
             return resources
         rows = {**endpoints, **missing}
         return Resources({**resources.by_type, ENDPOINT: {name: rows[name] for name in sorted(rows)}})
+
+
+def offered(published: Published) -> tuple[Resource, ...]:
+    """All that is offered, each resource in the form that proxies accept."""
+    tables = published.tables
+    if published.refused:
+        tables = substitute(tables, published.refused, published.accepted)
+    return tuple(resource for table in tables.by_type.values() for resource in table.rows.values())
 
 
 def settled(new: Mapping[str, Resource], old: Mapping[str, Resource], intern: Intern) -> Mapping[str, Resource]:

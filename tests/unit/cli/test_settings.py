@@ -35,6 +35,7 @@ def test_a_flag_wins_over_the_environment_that_over_the_file(config: Path) -> No
         pytest.param({"xds_host": "0.0.0.0"}, {}, "--insecure", id="plain text on all addresses"),
         pytest.param({"xds_host": "xds.example.com"}, {}, "--insecure", id="plain text on a name"),
         pytest.param({"tls_cert": "c"}, {}, "belong together", id="a certificate without a key"),
+        pytest.param({"state_key": "k"}, {}, "needs state-dir", id="a key for nothing"),
         pytest.param({"tls_client_ca": "a"}, {}, "needs tls-cert", id="client certificates without TLS"),
         pytest.param(
             {"xds_host": "0.0.0.0", "tls_cert": "c", "tls_key": "k"}, {}, "--insecure", id="strangers on all addresses"
