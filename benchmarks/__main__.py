@@ -24,7 +24,7 @@ BEGIN, END = "<!-- figures: written by `python -m benchmarks --update-docs` -->"
 
 BENCHMARKS = {
     "translation": 200,
-    "delivery": 180,
+    "delivery": 400,
     "probe": 150,
     "routechange": 60,
 }

@@ -1,260 +1,210 @@
 """How fast changes reach the proxies.
 
-    python -m benchmarks.delivery [--streams 100 1000 5000] [--json FILE]
-
-Beside this project's server, a bare server on the same gRPC library is measured in the same run: the floor, which
-only writes the same bytes to the same streams. Each stream has a connection of its own, as an Envoy has. The load
-runs on the same machine, so wall times are upper bounds; CPU is that of the server's process alone, in which a push
-counts with its acknowledgement.
+Beside this project's server, a bare server on the same gRPC library, with the same options, is measured in the same
+minute and by turns: the floor, which only writes the same bytes to the same streams. The load runs on the same
+machine, so wall times are upper bounds; CPU is that of the server's process alone, in which a push counts with its
+acknowledgement.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any
+from statistics import median
 
-import grpc  # after the modules above, which set its experiments
 import msgspec
-from envoy.config.core.v3.base_pb2 import Node
-from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DeltaDiscoveryResponse
 
 from benchmarks import report
+from benchmarks.proxies import ASKED, Proxies
 from benchmarks.report import Figure
-from benchmarks.servers import METHOD, SERVICE
-from benchmarks.workload import CLUSTERS, name
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE
 
-ASKED = {CLUSTER: [], ENDPOINT: [name(i) for i in range(CLUSTERS)], LISTENER: [], ROUTE: ["routes"]}
-OPTIONS = [
-    ("grpc.use_local_subchannel_pool", 1),
-    ("grpc.max_receive_message_length", -1),
-    ("grpc.http2.lookahead_bytes", 4 * 2**20),
-    ("grpc.http2.bdp_probe", 0),
-]
+CONNECT, CHANGE, ROUTES = "connect, 74 KB", "1 endpoint change", "200 KB of routes"
+SUSTAINED, STALLED = "sustained", "200 KB of routes, 10 % stopped reading"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One line of the result. Milliseconds, microseconds of CPU for each stream, kilobytes for each stream."""
+    """What was measured at once. Milliseconds from the change until the first proxy has it, half of them, 99 %, all;
+    microseconds of CPU for each stream that reads; memory that the process gained, for each stream and in all."""
 
     server: str
     streams: int
     what: str
+    first_ms: float
     p50_ms: float
     p99_ms: float
     last_ms: float
     cpu_us: float
-    memory_kb: float = 0.0
-    per_second: float = 0.0
+    memory_kb: float | None = None
+    grown_mb: float | None = None
+    per_second: float | None = None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """cpu: seconds; memory: bytes."""
+
+    cpu: float
+    memory: int
 
 
 class Server:
-    """The measured process."""
+    """A measured process, and the proxies that are connected to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
-        self._process, self.port = process, port
+    def __init__(self, kind: str, process: asyncio.subprocess.Process, proxies: Proxies) -> None:
+        self.kind, self.proxies = kind, proxies
+        self._process = process
 
-    async def tell(self, command: str) -> dict[str, float]:
+    async def tell(self, command: str) -> Usage:
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(f"{command}\n".encode())
-        usage: dict[str, float] = json.loads(await self._process.stdout.readline())
-        return usage
+        return msgspec.json.decode(await self._process.stdout.readline(), type=Usage)
+
+    async def quiet(self) -> Usage:
+        """The usage once the last answers are read."""
+        usage = await self.tell("usage")
+        while True:
+            await asyncio.sleep(0.02)
+            again = await self.tell("usage")
+            if again.cpu - usage.cpu < 0.001:
+                return again
+            usage = again
+
+
+class Round(msgspec.Struct, frozen=True):
+    """delays: seconds until each proxy had it. cpu: seconds of the server."""
+
+    delays: list[float]
+    cpu: float
 
 
 @asynccontextmanager
-async def server(kind: str) -> Any:
+async def serving(kind: str, streams: int) -> AsyncIterator[Server]:
+    pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.servers",
-        kind,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "benchmarks.servers", kind, stdin=pipe, stdout=pipe
     )
     assert process.stdout
     try:
-        yield Server(process, int(await process.stdout.readline()))
+        proxies = Proxies(int(await process.stdout.readline()), streams)
+        yield Server(kind, process, proxies)
+        proxies.close()
     finally:
         process.kill()
         await process.wait()
 
 
-class Proxies:
-    """Streams that acknowledge everything. `arrived` holds the time of each response of the current round."""
-
-    def __init__(self, port: int, count: int) -> None:
-        self._port, self.count = port, count
-        self._tasks: list[asyncio.Task[None]] = []
-        self.arrived: list[float] = []
-        self._expected = 0
-        self._all = asyncio.Event()
-
-    def expect(self, responses: int) -> None:
-        self.arrived = []
-        self._expected = responses
-        self._all.clear()
-
-    async def all(self) -> list[float]:
-        await self._all.wait()
-        return self.arrived
-
-    def connect(self) -> None:
-        self._tasks = [asyncio.create_task(self._proxy(i)) for i in range(self.count)]
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _proxy(self, number: int) -> None:
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{self._port}", options=OPTIONS) as channel:
-            call = channel.stream_stream(f"/{SERVICE}/{METHOD}")()
-            node: Node | None = Node(id=f"router~10.0.0.1~proxy-{number}.default~x")
-            for type_url, names in ASKED.items():
-                request = DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names, node=node)
-                node = None
-                await call.write(request.SerializeToString())
-            while isinstance(raw := await call.read(), bytes):
-                self.arrived.append(time.perf_counter())
-                if len(self.arrived) == self._expected:
-                    self._all.set()
-                await call.write(_acknowledgement(raw))
-
-
-def _acknowledgement(raw: bytes) -> bytes:
-    """Of a response that is not decoded as a whole: its type and nonce are behind the resources."""
-    tail = DeltaDiscoveryResponse.FromString(raw) if len(raw) < 4096 else _tail(raw)
-    return bytes(DeltaDiscoveryRequest(type_url=tail.type_url, response_nonce=tail.nonce).SerializeToString())
-
-
-def _tail(raw: bytes) -> DeltaDiscoveryResponse:
-    start = raw.rfind(b'"')
-    while start > 0:  # field 4, type_url
-        try:
-            return DeltaDiscoveryResponse.FromString(raw[raw.rindex(b"\x22", 0, start + 1) :])
-        except ValueError:
-            start = raw.rindex(b"\x22", 0, start)
-    return DeltaDiscoveryResponse.FromString(raw)
-
-
-async def measure(kind: str, streams: int, rounds: int, seconds: float) -> list[Row]:
-    async with server(kind) as measured:
-        before = await measured.tell("usage")
-        proxies = Proxies(measured.port, streams)
-        proxies.expect(streams * len(ASKED))
-        began = time.perf_counter()
-        proxies.connect()
-        times = await proxies.all()
-        after = await measured.tell("usage")
-        rows = [_row(kind, streams, "connect, 74 KB", began, times, before, after, 1)]
-        for what, command, count in (
-            ("1 endpoint change", "endpoints", rounds),
-            ("200 KB of routes", "routes", rounds),
-        ):
-            rows.append(await _fan_out(measured, proxies, kind, what, command, count))
-        rows.append(await _sustained(measured, proxies, kind, seconds, rounds))
-        await proxies.close()
+async def measure(streams: int, rounds: int, seconds: float) -> list[Row]:
+    async with serving("floor", streams) as floor, serving("xds", streams) as xds:
+        servers = (floor, xds)
+        rows = [await _connect(server) for server in servers]
+        rows += await _by_turns(servers, CHANGE, "endpoints", rounds)
+        rows += await _by_turns(servers, ROUTES, "routes", rounds)
+        rows += [await _sustained(server, seconds) for server in servers]
+        for server in servers:
+            server.proxies.stall(max(1, streams // 10))
+        before = {server.kind: (await server.quiet()).memory for server in servers}
+        for _ in range(rounds * 2):  # fills the buffers of the sockets
+            for server in servers:
+                await _push(server, "routes")
+        for row in await _by_turns(servers, STALLED, "routes", rounds):
+            after = {server.kind: (await server.quiet()).memory for server in servers}
+            grown = max(0, after[row.server] - before[row.server]) / 2**20
+            rows.append(msgspec.structs.replace(row, grown_mb=grown))
         return rows
 
 
-async def _fan_out(measured: Server, proxies: Proxies, kind: str, what: str, command: str, rounds: int) -> Row:
-    """Every round waits for the one before; the result is of all rounds."""
-    delays: list[float] = []
-    lasts: list[float] = []
-    before = await measured.tell("usage")
-    for generation in range(1, rounds + 1):
-        proxies.expect(proxies.count)
-        began = time.perf_counter()
-        await measured.tell(f"{command} {generation}")
-        arrived = [at - began for at in await proxies.all()]
-        delays += arrived
-        lasts.append(max(arrived))
-    after = await _quiet(measured)
-    pushes = rounds * proxies.count
-    return Row(
-        kind,
-        proxies.count,
-        what,
-        _percentile(delays, 0.5) * 1e3,
-        _percentile(delays, 0.99) * 1e3,
-        _percentile(lasts, 0.5) * 1e3,
-        (after["cpu"] - before["cpu"]) / pushes * 1e6,
-    )
-
-
-async def _sustained(measured: Server, proxies: Proxies, kind: str, seconds: float, first: int) -> Row:
-    """Changes of an endpoint as fast as all proxies take them."""
-    before = await measured.tell("usage")
+async def _connect(server: Server) -> Row:
+    """From nothing to all that there is."""
+    before = await server.quiet()
+    server.proxies.expect(server.proxies.count * len(ASKED))
     began = time.perf_counter()
-    generation = first
+    await server.proxies.connect()
+    delays = [at - began for at in await server.proxies.all()]
+    after = await server.quiet()
+    memory = max(0, after.memory - before.memory) / server.proxies.count / 1024
+    return msgspec.structs.replace(_row(server, CONNECT, [Round(delays, after.cpu - before.cpu)]), memory_kb=memory)
+
+
+async def _by_turns(servers: tuple[Server, ...], what: str, command: str, rounds: int) -> list[Row]:
+    """Every round waits for the one before."""
+    done: dict[str, list[Round]] = {server.kind: [] for server in servers}
+    for _ in range(rounds):
+        for server in servers:
+            done[server.kind].append(await _round(server, command))
+    return [_row(server, what, done[server.kind]) for server in servers]
+
+
+async def _round(server: Server, command: str) -> Round:
+    before = await server.quiet()
+    delays = await _push(server, command)
+    return Round(delays, (await server.quiet()).cpu - before.cpu)
+
+
+async def _push(server: Server, command: str) -> list[float]:
+    server.proxies.expect(server.proxies.reading)
+    began = time.perf_counter()
+    await server.tell(command)
+    return [at - began for at in await server.proxies.all()]
+
+
+async def _sustained(server: Server, seconds: float) -> Row:
+    """Changes of an endpoint as fast as all proxies take them."""
+    before = await server.quiet()
+    began = time.perf_counter()
+    delays: list[list[float]] = []
     while time.perf_counter() - began < seconds:
-        generation += 1
-        proxies.expect(proxies.count)
-        await measured.tell(f"endpoints {generation}")
-        await proxies.all()
+        delays.append(await _push(server, "endpoints"))
     took = time.perf_counter() - began
-    after = await _quiet(measured)
-    pushes = (generation - first) * proxies.count
-    cpu = (after["cpu"] - before["cpu"]) / pushes * 1e6
-    return Row(kind, proxies.count, "sustained", 0, 0, 0, cpu, per_second=pushes / took)
+    cpu = ((await server.quiet()).cpu - before.cpu) / len(delays)
+    row = _row(server, SUSTAINED, [Round(of_round, cpu) for of_round in delays])
+    return msgspec.structs.replace(row, per_second=len(delays) * server.proxies.count / took)
 
 
-async def _quiet(measured: Server) -> dict[str, float]:
-    """The usage once the last answers are read."""
-    usage = await measured.tell("usage")
-    while True:
-        await asyncio.sleep(0.05)
-        again = await measured.tell("usage")
-        if again["cpu"] - usage["cpu"] < 0.002:
-            return again
-        usage = again
+def _row(server: Server, what: str, rounds: list[Round]) -> Row:
+    """The median of the rounds, because what else the machine does disturbs some of them."""
 
+    def figure(part: float) -> float:
+        return median(sorted(r.delays)[int(part * (len(r.delays) - 1))] for r in rounds) * 1e3
 
-def _row(
-    kind: str, streams: int, what: str, began: float, times: list[float], before: Any, after: Any, rounds: int
-) -> Row:
-    delays = [at - began for at in times]
     return Row(
-        kind,
-        streams,
-        what,
-        _percentile(delays, 0.5) * 1e3,
-        _percentile(delays, 0.99) * 1e3,
-        max(delays) * 1e3,
-        (after["cpu"] - before["cpu"]) / streams / rounds * 1e6,
-        (after["memory"] - before["memory"]) / streams / 1024,
+        server=server.kind,
+        streams=server.proxies.count,
+        what=what,
+        first_ms=figure(0),
+        p50_ms=figure(0.5),
+        p99_ms=figure(0.99),
+        last_ms=figure(1),
+        cpu_us=median(r.cpu for r in rounds) / server.proxies.reading * 1e6,
     )
-
-
-def _percentile(values: list[float], part: float) -> float:
-    return sorted(values)[int(part * (len(values) - 1))]
 
 
 TARGETS: dict[tuple[int, str, str], tuple[str, float]] = {
-    (1000, "1 endpoint change", "cpu_us"): ("T1", 100),
-    (1000, "200 KB of routes", "cpu_us"): ("T2", 150),
-    (1000, "1 endpoint change", "last_ms"): ("T3", 50),
-    (5000, "1 endpoint change", "last_ms"): ("T3", 300),
-    (1000, "1 endpoint change", "p99_ms"): ("T4", 60),
-    (1000, "connect, 74 KB", "last_ms"): ("T5", 1000),
-    (5000, "connect, 74 KB", "last_ms"): ("T5", 4000),
-    (1000, "connect, 74 KB", "memory_kb"): ("T6", 60),
-    (1000, "sustained", "per_second"): ("T7", 15_000),
+    (1000, CHANGE, "cpu_us"): ("T1", 100),
+    (1000, ROUTES, "cpu_us"): ("T2", 150),
+    (1000, CHANGE, "last_ms"): ("T3", 50),
+    (5000, CHANGE, "last_ms"): ("T3", 300),
+    (1000, CHANGE, "first_ms"): ("T4", 5),
+    (1000, CHANGE, "p99_ms"): ("T4", 60),
+    (1000, CONNECT, "last_ms"): ("T5", 1000),
+    (5000, CONNECT, "last_ms"): ("T5", 4000),
+    (1000, CONNECT, "memory_kb"): ("T6", 60),
+    (1000, SUSTAINED, "per_second"): ("T7", 15_000),
+    (1000, STALLED, "grown_mb"): ("T12", 10),
 }
 """Streams, what, and the field of the row -> the target."""
 
 FIELDS = {
     "cpu_us": ("us of the server's CPU for each stream", "us"),
+    "first_ms": ("at the first stream", "ms"),
     "p50_ms": ("at half of the streams", "ms"),
     "p99_ms": ("at 99 % of the streams", "ms"),
     "last_ms": ("at the last stream", "ms"),
     "memory_kb": ("memory for each stream", "KB"),
+    "grown_mb": ("memory that the server gained", "MB"),
     "per_second": ("pushes a second", "/s"),
 }
 FLOORS = "a bare gRPC server that writes the same bytes to the same streams, and does not look at the answers"
@@ -262,19 +212,25 @@ FLOORS = "a bare gRPC server that writes the same bytes to the same streams, and
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
     rounds, seconds = (2, 0.1) if options.quick else (options.rounds, options.seconds)
-    for streams in [5] if options.quick else options.streams:
-        floors = {row.what: row for row in asyncio.run(measure("floor", streams, rounds, seconds))}
-        for row in asyncio.run(measure("xds", streams, rounds, seconds)):
-            for field, (words, unit) in FIELDS.items():
-                if value := getattr(row, field):
-                    target, asked = TARGETS.get((streams, row.what, field), ("", None))
-                    what = f"{streams:,} streams, {row.what}: {words}"
-                    floor = getattr(floors[row.what], field) or None
-                    yield Figure(what, value, unit, floor, asked, target, field == "per_second")
+    for streams in [10] if options.quick else options.streams:
+        measured = asyncio.run(measure(streams, rounds, seconds))
+        floors = {row.what: row for row in measured if row.server == "floor"}
+        for row in measured:
+            if row.server == "xds":
+                yield from _figures(row, floors[row.what])
+
+
+def _figures(row: Row, floor: Row) -> Iterator[Figure]:
+    for field, (words, unit) in FIELDS.items():
+        value = getattr(row, field)
+        if value is not None:
+            target, asked = TARGETS.get((row.streams, row.what, field), ("", None))
+            what = f"{row.streams:,} streams, {row.what}: {words}"
+            yield Figure(what, value, unit, getattr(floor, field), asked, target, field == "per_second")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--streams", type=int, nargs="+", default=[100, 1000])
+    parser.add_argument("--streams", type=int, nargs="+", default=[100, 1000, 5000])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=3.0, help="of sustained changes")
 

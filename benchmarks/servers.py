@@ -3,29 +3,30 @@
 It prints its port, then obeys a line at a time on stdin, and answers each with a line of JSON that holds the CPU
 seconds that the process has used and its resident memory.
 
-    endpoints N    publish generation N of the endpoints
-    routes N       publish generation N of a route table of 200 KB
-    usage          nothing
+    endpoints    publish a new assignment
+    routes       publish another route table of 200 KB
+    usage        nothing
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.workload import configuration
+from benchmarks.workload import assignment, configuration, name, routes
 
 from xds_server.xds.server import Options, XdsServer, channel_options  # isort: skip  (before grpc is imported)
 
 import grpc
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resources, keyed
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, Resources, keyed
 from xds_server.fleet import Fleet
 from xds_server.kube.discovery import EndpointSlice
 from xds_server.kube.snapshot import Snapshot
@@ -37,7 +38,7 @@ from xds_server.xds.wire import delta_response
 
 METHOD = "DeltaAggregatedResources"
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-HOSTS = 1100  # 200 KB of routes
+ROUTES = tuple(routes(1100, generation) for generation in range(1, 9))  # of 200 KB
 OPTIONS = Options(port=0, streams_per_second=0)
 
 
@@ -54,13 +55,9 @@ class Real:
     def _translate(self, snapshot: Snapshot, proxy: Proxy, memo: Memo) -> Translation:
         return Translation(self.resources, ())
 
-    def publish(self, type_url: str, generation: int) -> None:
-        made = keyed(
-            configuration(generation) if type_url == ENDPOINT else configuration(0, generation, HOSTS)
-        ).by_type[type_url]
-        old = self.resources.by_type[type_url]
-        rows = {name: old[name] if name in old and old[name].version == r.version else r for name, r in made.items()}
-        self.resources = Resources({**self.resources.by_type, type_url: rows})
+    def publish(self, changed: Resource) -> None:
+        rows = {**self.resources.by_type[changed.type_url], changed.name: changed}
+        self.resources = Resources({**self.resources.by_type, changed.type_url: rows})
         # As a change of endpoints, which is never held back to be batched.
         by_type = {EndpointSlice: {("default", "any"): object()}}
         self.changes.set(Snapshot(number=self.changes.value.number + 1, by_type=by_type))
@@ -76,6 +73,7 @@ class Floor:
             t: delta_response("1", "floor", t, "1", tuple(by_type[t].values()))
             for t in (CLUSTER, ENDPOINT, LISTENER, ROUTE)
         }
+        self.nonce = 1
         self.calls: dict[Any, asyncio.Lock] = {}
         self.writing: set[asyncio.Task[None]] = set()
         self.server = grpc.aio.server(options=channel_options(OPTIONS))
@@ -98,11 +96,9 @@ class Floor:
         finally:
             del self.calls[context]
 
-    def publish(self, type_url: str, generation: int) -> None:
-        made = keyed(configuration(generation) if type_url == ENDPOINT else configuration(0, generation, HOSTS))
-        rows = made.by_type[type_url]
-        changed = tuple(rows.values())[:1]
-        message = delta_response(str(generation + 1), "floor", type_url, "1", changed)
+    def publish(self, changed: Resource) -> None:
+        self.nonce += 1
+        message = delta_response(str(self.nonce), "floor", changed.type_url, "1", (changed,))
         for call, lock in self.calls.items():
             task = asyncio.create_task(self._write(call, lock, message))
             self.writing.add(task)
@@ -123,15 +119,16 @@ async def main(kind: str) -> None:
     server: Real | Floor = Real() if kind == "xds" else Floor()
     print(await server.start(), flush=True)
     gc.freeze()
-    commands: dict[str, Callable[[int], None]] = {
-        "endpoints": lambda n: server.publish(ENDPOINT, n),
-        "routes": lambda n: server.publish(ROUTE, n),
-        "usage": lambda n: None,
+    ports, tables = itertools.count(1001), itertools.cycle(ROUTES)
+    commands: dict[str, Callable[[], None]] = {
+        "endpoints": lambda: server.publish(assignment(name(0), next(ports))),
+        "routes": lambda: server.publish(next(tables)),
+        "usage": lambda: None,
     }
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := (await reader.readline()).decode().split():
-        commands[line[0]](int(line[1]) if len(line) > 1 else 0)
+    while line := (await reader.readline()).decode():
+        commands[line.strip()]()
         print(usage(), flush=True)
 
 
