@@ -10,6 +10,7 @@ from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -21,10 +22,12 @@ HOST = "echo.default.svc.cluster.local:80"
 
 
 @asynccontextmanager
-async def backend(name: str) -> AsyncIterator[int]:
-    """A gRPC server on a free port that answers with its name."""
+async def backend(name: str, fails: bool = False) -> AsyncIterator[int]:
+    """A gRPC server on a free port that answers with its name, or with an error."""
 
-    async def say(request: bytes, context: object) -> bytes:
+    async def say(request: bytes, context: Any) -> bytes:
+        if fails:
+            await context.abort(grpc.StatusCode.INTERNAL, name)
         return name.encode()
 
     server = grpc.aio.server()
@@ -39,12 +42,13 @@ async def backend(name: str) -> AsyncIterator[int]:
 
 
 class Caller:
-    """A running client; `recent` are its last answers."""
+    """A running client. recent: its last answers; streak: how many came since the last error."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.recent: deque[str] = deque(maxlen=200)
         self.errors: list[str] = []
+        self.streak = 0
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -52,7 +56,9 @@ class Caller:
         while line := (await self.process.stdout.readline()).decode().strip():
             if line.startswith("error"):
                 self.errors.append(line)
+                self.streak = 0
             else:
+                self.streak += 1
                 self.recent.append(line)
 
     def counts(self) -> Counter[str]:
@@ -163,6 +169,27 @@ async def test_a_stock_client_follows_weights_subsets_endpoints_and_matches_with
         assert canary.errors == []
         rows = await lab.admin("/proxies")
         assert {row["node"] for row in rows} == {"client"}
+
+
+def two_endpoints(one: int, other: int) -> str:
+    """One version of the service, with endpoints of two ports; one that fails five times in a second is left out."""
+    both = (
+        service(v1=one, v2=other)
+        .replace("version: v2", "version: v1")
+        .replace("baseEjectionTime: 1s", "baseEjectionTime: 600s")
+    )
+    return both.partition("  subsets:")[0]
+
+
+async def test_9_5_an_endpoint_that_fails_is_left_out(lab: Lab) -> None:
+    async with AsyncExitStack() as stack:
+        good = await stack.enter_async_context(backend("good"))
+        bad = await stack.enter_async_context(backend("bad", fails=True))
+        lab.write("service.yaml", two_endpoints(good, bad))
+        await lab.serve()
+        client = await stack.enter_async_context(caller(lab))
+        await eventually(lambda: bool(client.errors), "the bad one is asked in its turn")
+        await eventually(lambda: client.streak > 200, "only the good one is asked")
 
 
 async def test_a_service_that_comes_later_is_found(lab: Lab) -> None:

@@ -228,6 +228,22 @@ def test_suspects_are_parted(message: str, expected: list[list[str]]) -> None:
     assert [[r.name for r in part] for part in parts] == expected
 
 
+def test_a_cluster_on_trial_that_is_in_flight_again_is_not_said_to_be_removed() -> None:
+    """The client will take it from the response in flight, and may have a route to it."""
+    world = GroupWorld(resource(CDS, "a"), resource(CDS, "d", "bad"), resource(LDS, "l"))
+    client = world.delta()
+    client.ask(CDS)
+    client.ask(LDS)
+    world.offer(resource(CDS, "a", "bad"), resource(CDS, "d"))
+    world.offer(resource(CDS, "d", "2"))
+    world.offer(resource(CDS, "d"))
+    first, second, *_ = client.take(CDS)
+    world.offer()
+    client.nack(first)
+    client.nack(second)
+    assert all(got.removed == [] for got in client.take(CDS))
+
+
 @VARIANTS
 def test_a_source_that_replaces_a_suspect_during_the_search_ends_it(variant: str) -> None:
     world = GroupWorld(*(resource(CDS, name, "bad") for name in "abcd"))

@@ -99,7 +99,7 @@ class Conversation(RuleBasedStateMachine):
         assert deadline is None or deadline > self.client.now, "the session asks to be woken in the past"
         for got in self.client.take():
             assert got.nonce not in self.nonces, "a nonce was used twice"
-            assert not set(got.names) & set(got.removed), "a name is both there and removed"
+            assert not set(got.names) & {*got.removed, *got.missing}, "a name is both there and gone"
             self.nonces.add(got.nonce)
             self.pending.append(got)
 

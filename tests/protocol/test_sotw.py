@@ -123,6 +123,22 @@ def test_s13_a_forgotten_nonce_does_not_wedge_a_type_that_is_subscribed_again() 
     assert client.one(EDS).names == ["a"]
 
 
+def test_s13_a_name_taken_back_while_responses_with_it_were_refused_is_sent_again() -> None:
+    w = World(assignment("a"))
+    client = w.sotw()
+    client.ask(EDS, ["a", "c"])
+    for content in "123":
+        w.publish(assignment("a"), assignment("c", content))
+    first, second, third, fourth = client.take(EDS)
+    client.ack(first, ["a"])
+    client.nack(second, ["a"])
+    client.nack(third, ["a"])
+    client.ack(fourth, ["a"])
+    assert client.quiet()
+    client.ask(EDS, ["a", "c"], fourth.version, fourth.nonce)
+    assert client.one(EDS).contents == {"c": "3"}
+
+
 def test_s14_requests_with_a_nonce_that_was_never_sent_get_no_answer() -> None:
     client = world().sotw()
     got = client.get(CDS)

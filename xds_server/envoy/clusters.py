@@ -149,6 +149,16 @@ def _outlier_detection(outlier: Outlier | None) -> dict[str, Any] | None:
         "max_ejection_percent": wrapped(outlier.max_ejection_percent),
         "enforcing_success_rate": wrapped(0),
         "enforcing_local_origin_success_rate": wrapped(0),
+        **(_all_failed(outlier.all_failed) if outlier.all_failed else {}),
+    }
+
+
+def _all_failed(requests: int) -> dict[str, Any]:
+    return {
+        "failure_percentage_threshold": wrapped(99),  # more than that is all
+        "failure_percentage_request_volume": wrapped(requests),
+        "failure_percentage_minimum_hosts": wrapped(1),
+        "enforcing_failure_percentage": wrapped(100),
     }
 
 

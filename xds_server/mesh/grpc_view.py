@@ -85,6 +85,11 @@ def grpc_backend(backend: Backend, ref: BackendRef) -> tuple[Backend, tuple[Diag
         # gRPC's C++ and Python refuse it (gRFC A48 made it an option), and as the default nobody may have asked for it.
         balancing = msgspec.structs.replace(policy.load_balancing, algorithm=Algorithm.ROUND_ROBIN)
         policy = msgspec.structs.replace(policy, load_balancing=balancing)
+    outlier = policy.outlier
+    if outlier and (outlier.consecutive_5xx or outlier.consecutive_gateway):
+        # gRPC counts no consecutive errors (gRFC A50); as many failures with no success between them come nearest.
+        least = min(count for count in (outlier.consecutive_5xx, outlier.consecutive_gateway) if count)
+        policy = msgspec.structs.replace(policy, outlier=msgspec.structs.replace(outlier, all_failed=least))
     if policy.tls is not None:
         notes.append(diagnostic("XDS4014", origin.ref, origin.path, field="tls"))
         policy = msgspec.structs.replace(policy, tls=None)

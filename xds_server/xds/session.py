@@ -348,6 +348,7 @@ class Session:
             watch.due = False
             return None
         shared = self._shared
+        spares = self._spared(type_url, view)
         if self._mask:
             view = shared(stripped, view, type_url, *self._mask)
         if not watch.answered and watch.resumed_version and watch.resumed_version == shared(version_info, view):
@@ -356,12 +357,12 @@ class Session:
         rule = self._variant.rule(type_url, self._phase == _LAST)
         if rule.full and watch.trials and watch.waits(now - PATIENCE):
             return None  # what is in flight may clear suspects, whom this response would take away
-        todo = shared(plan, shared, view, watch.wants, watch.held, watch.accepted, self._spared(type_url), rule)
+        todo = shared(plan, shared, view, watch.wants, watch.held, watch.accepted, spares, rule)
         watch.owes_removals = todo.owes_removals
         change = todo.change
         if change is None:
             watch.due = False
-            outdated = rule.full and watch.unknown and not watch.in_flight and not self._spared(type_url)
+            outdated = rule.full and watch.unknown and not watch.in_flight and not spares
             if (watch.answered and not outdated) or not watch.wants.wildcard:
                 return None
             # The first wildcard request is always answered, or the client waits for its time-out; and one that has
@@ -377,13 +378,13 @@ class Session:
             self._follow_with_endpoints(change)
         return Response(type_url, nonce, change, data)
 
-    def _spared(self, type_url: str) -> frozenset[str]:
+    def _spared(self, type_url: str, view: Table) -> frozenset[str]:
         """Names that a client keeps if it has them."""
         if not self._mask:
             return _NO_NAMES
         held = self._watches[type_url].held
         return self._shared(
-            spared, type_url, held, self._published.tables, self._target, self._withheld(), self._mask[1]
+            spared, type_url, held, view, self._published.tables, self._target, self._withheld(), self._mask[1]
         )
 
     def _follow_with_endpoints(self, change: Change) -> None:

@@ -50,12 +50,18 @@ def stuck(tables: Tables, withheld: frozenset[Resource], accepted: Accepted) -> 
 
 
 def spared(
-    type_url: str, held: Held, published: Tables, target: Tables, withheld: frozenset[Resource], accepted: Accepted
+    type_url: str,
+    held: Held,
+    view: Table,
+    published: Tables,
+    target: Tables,
+    withheld: frozenset[Resource],
+    accepted: Accepted,
 ) -> frozenset[str]:
     """Names that a client keeps if it has them: they exist, but in no form that could be offered; and clusters to which
     a route may lead that it keeps, in a form of which this server knows only the version or not even that."""
-    rows = published.by_type[type_url].rows
-    names = {r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r}
+    offered = (published.by_type[type_url].rows, view.rows)
+    names = {r.name for r in withheld if r.type_url == type_url and any(rows.get(r.name) is r for rows in offered)}
     if type_url == CLUSTER:
         routing = (LISTENER, ROUTE)
         leading = [resource for kind in routing for resource in target.by_type[kind].rows.values()]

@@ -110,6 +110,8 @@ class Watch:
             return ()
         others = tuple(sent.change for sent in self.in_flight.values())
         self.held = shared(reverted, self.held, self.accepted, others, change, tuple(r.name for r in suspects))
+        if not self.wants.wildcard:  # what was unsubscribed meanwhile is sent again when it is asked for again
+            self.held = shared(restricted, self.held, self.wants.names)
         self.due = True
         self.unknown = self.unknown or bool(self.resumed_version and not self.version)
         if any(resource in withheld for resource in suspects):

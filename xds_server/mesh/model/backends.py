@@ -94,7 +94,8 @@ class RetryBudget(msgspec.Struct, frozen=True, gc=False):
 
 class Outlier(msgspec.Struct, frozen=True, gc=False):
     """None: Envoy's default. 0 for a consecutive_* switches that check off.
-    error_statuses: the HTTP statuses that count as errors, in the place of all of 500 to 599."""
+    error_statuses: the HTTP statuses that count as errors, in the place of all of 500 to 599.
+    all_failed: an endpoint is also ejected when it failed every request of an interval in which it got so many."""
 
     consecutive_5xx: int | None = None
     consecutive_gateway: int | None = None
@@ -105,6 +106,7 @@ class Outlier(msgspec.Struct, frozen=True, gc=False):
     max_ejection_percent: int | None = None
     min_health_percent: int = 0
     error_statuses: tuple[int, ...] = ()
+    all_failed: int = 0
 
 
 class ClientTLS(msgspec.Struct, frozen=True, gc=False):
