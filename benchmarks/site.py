@@ -40,11 +40,16 @@ class Site:
         """Starts the server on what was written so far, and the Envoy."""
         self.lab.write(GATEWAY, gateway(self.port))
         await self.lab.serve()
-        await self.lab.envoy(EDGE)
+        self._envoy = await self.lab.envoy(EDGE)
 
     @property
     def pid(self) -> int:
+        """Of the server."""
         return self.lab.server.child.process.pid
+
+    @property
+    def envoy_pid(self) -> int:
+        return self._envoy.process.pid
 
 
 @asynccontextmanager

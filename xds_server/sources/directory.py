@@ -142,7 +142,7 @@ def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
     if not os.path.isdir(root):
         yield root, None
         return
-    names: list[tuple[str, OSError | None]] = []
+    names: list[tuple[str, str, OSError | None]] = []  # each with its real path
     seen: set[tuple[int, int]] = set()
     pending = [root]
     while pending:
@@ -152,24 +152,33 @@ def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
             # Sorted, so that of two links to one place the first by name counts; last first, as for a stack.
             entries = sorted(os.scandir(directory), key=lambda entry: entry.name, reverse=True)
         except OSError as error:
-            names.append((directory, error))
+            names.append((directory, os.path.realpath(directory), error))
             continue
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
+        real = os.path.realpath(directory)
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if os.path.isdir(entry.path):  # unlike entry.is_dir(), never raises
+            if _is_directory(entry):
                 pending.append(entry.path)
             elif entry.name.endswith(SUFFIXES):
-                names.append((entry.path, None))
-    real: set[str] = set()
-    for name, failure in sorted(names, key=lambda pair: pair[0]):
-        path = os.path.realpath(name)
-        if path not in real:
-            real.add(path)
+                # Asking the system for each real path would be most of the work in a directory of thousands.
+                path = os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"
+                names.append((entry.path, path, None))
+    named: set[str] = set()
+    for name, path, failure in sorted(names, key=lambda found: found[0]):
+        if path not in named:
+            named.add(path)
             yield name, failure
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads in a circle
+        return False
 
 
 def _file(name: str, last: File | None, now: int) -> File:
