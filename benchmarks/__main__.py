@@ -27,6 +27,8 @@ BENCHMARKS = {
     "delivery": 400,
     "probe": 150,
     "routechange": 60,
+    "route_load": 240,
+    "failover": 120,
 }
 """Name -> the seconds that it may take; about twice what it takes on two idle cores."""
 

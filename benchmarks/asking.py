@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 import msgspec
@@ -60,6 +61,14 @@ class Asker:
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         body = await self._reader.readexactly(int(headers.get("content-length", 0)))
         return Answer(int(status.split(" ")[1]), headers, body)
+
+    async def until(self, host: str, is_done: Callable[[Answer], bool]) -> Answer:
+        """Asks until the answer is as it should be."""
+        while True:
+            answer = await self.ask(host)
+            if is_done(answer):
+                return answer
+            await asyncio.sleep(POLL)
 
     async def until_served(self, host: str, path: str = "/") -> tuple[float, list[int]]:
         """Asks until the answer is 200, and some more. Returns the seconds that it took, and every status that was no

@@ -54,7 +54,7 @@ class Churn:
         app = msgspec.structs.replace(app, generation=app.generation + 1)
         self._place.lab.write(f"{app.key}.route.yaml", app.route())
         generation = str(app.generation)
-        self._watch(app, self.config, lambda answer: answer.headers.get("x-generation") == generation)
+        self._watch(app, self.config, lambda answer: _generation(answer) == generation)
 
     def change_workload(self) -> None:
         app = self._chosen()
@@ -100,6 +100,10 @@ class Churn:
         return sum(made) - len(self.config) - len(self.workload)
 
 
+def _generation(answer: Answer) -> str:
+    return answer.headers.get("x-generation", "")
+
+
 async def by_file(floor: FileEnvoy, world: list[App], changes: int) -> list[float]:
     """ms until a change of the table in the file took effect."""
     clock = asyncio.get_running_loop().time
@@ -111,8 +115,7 @@ async def by_file(floor: FileEnvoy, world: list[App], changes: int) -> list[floa
             header.header.value = f"file-{number}"
             floor.write(floor.routes)
             began = clock()
-            while (await asker.ask(app.host)).headers.get("x-generation") != f"file-{number}":
-                await asyncio.sleep(POLL)
+            await asker.until(app.host, lambda answer, to=header.header.value: _generation(answer) == to)
             times.append(1000 * (clock() - began))
     return times
 
