@@ -18,6 +18,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks.slices import endpoint_slice, service
+from benchmarks.usage import cpu, memory, settled
 from tests.cluster import Cluster, kubeconfig
 from tests.e2e.harness import Lab
 from tests.e2e.test_kubernetes import Site
@@ -30,50 +32,6 @@ from xds_server.sources.kubernetes_resources import Scope
 from xds_server.store import Batch, Changes, Store
 
 PARALLEL = 16
-
-
-def service(number: int) -> tuple[str, dict[str, Any]]:
-    body = {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": f"s-{number}"},
-        "spec": {"ports": [{"name": "http", "port": 80, "protocol": "TCP"}], "selector": {"app": f"s-{number}"}},
-    }
-    return "/api/v1/namespaces/{}/services", body
-
-
-def endpoint_slice(number: int, services: int, last: int = 0) -> tuple[str, dict[str, Any]]:
-    """Ten endpoints, with all that a cluster writes into a slice: about 4 KB."""
-    owner = f"s-{number % services}"
-    body = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": f"{owner}-{number}",
-            "labels": {
-                "kubernetes.io/service-name": owner,
-                "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io",
-            },
-            "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": "2026-01-01T00:00:00Z"},
-            "generateName": f"{owner}-",
-            "ownerReferences": [
-                {"apiVersion": "v1", "kind": "Service", "name": owner, "uid": f"{number:032x}", "controller": True}
-            ],
-        },
-        "addressType": "IPv4",
-        "ports": [{"name": "http", "port": 8080, "protocol": "TCP"}],
-        "endpoints": [
-            {
-                "addresses": [f"10.{number // 250 % 250}.{number % 250}.{10 * last + place}"],
-                "conditions": {"ready": True, "serving": True, "terminating": False},
-                "nodeName": f"node-{place}",
-                "zone": "zone-a",
-                "targetRef": {"kind": "Pod", "namespace": "x", "name": f"{owner}-{place}", "uid": f"{number:032x}"},
-            }
-            for place in range(10)
-        ],
-    }
-    return "/apis/discovery.k8s.io/v1/namespaces/{}/endpointslices", body
 
 
 class Writer:
@@ -98,18 +56,6 @@ class Writer:
                 await self.write(path, body)
 
         await asyncio.gather(*(work() for _ in range(PARALLEL)))
-
-
-def cpu(pid: int) -> float:
-    """Seconds that a process has computed, all threads together, in nanoseconds' precision."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-
-
-def memory(pid: int, field: str = "VmHWM") -> float:
-    """The greatest resident size so far, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition(f"{field}:")[2].split()[0]) / 1024
 
 
 async def sync(cluster: Cluster, services: int, slices: int, changes: int) -> None:
@@ -152,15 +98,6 @@ async def follow(namespace: str) -> None:
             store.update("k", news)
 
     await watch(Access(str(kubeconfig())), Scope((namespace,)), tell)
-
-
-async def settled(pid: int) -> None:
-    """Returns once the process computes next to nothing."""
-    while True:
-        before = cpu(pid)
-        await asyncio.sleep(1)
-        if cpu(pid) - before < 0.03:
-            return
 
 
 async def traffic(cluster: Cluster, changes: int) -> None:
