@@ -46,8 +46,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     fleet = Fleet(store.changes, last_good=_last_good(settings))
     readiness = Readiness(fleet, health, clock)
     observer = Observer(fleet, store.changes)
-    xds = XdsServer(fleet, _options(settings))
-    if _options(settings).introspection:
+    options = options_of(settings)
+    xds = XdsServer(fleet, options)
+    if options.introspection:
         known = introspection.Known(xds.streams, lambda: store.changes.value.sources, readiness.stale)
         xds.add(introspection.SERVICE, introspection.handler(known, is_local))
     admin = AdminServer(
@@ -89,11 +90,17 @@ def _last_good(settings: Settings) -> LastGood | None:
     return opened(settings.state_dir, settings.state_key) if settings.state_dir else None
 
 
-def _options(settings: Settings) -> Options:
+def options_of(settings: Settings) -> Options:
     files = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     return Options(
         host=settings.xds_host,
         port=settings.xds_port,
+        max_streams=settings.max_streams,
+        streams_per_second=settings.streams_per_second,
+        requests_per_second=settings.requests_per_second,
+        max_request_bytes=settings.max_request_bytes,
+        max_age=settings.max_connection_age,
+        introspection=settings.introspection == "local",
         credentials=credentials(files) if files.certificate else None,
         trust_domain=settings.trust_domain if files.client_ca else "",
     )

@@ -109,6 +109,42 @@ class Settings(Inputs, frozen=True, forbid_unknown_fields=True, rename="kebab"):
             "and the private keys of gateways are kept too; without it they are left out."
         ),
     ] = ""
+    max_streams: Annotated[
+        int, _Doc(ge=1, description="Streams at the same time; more are answered RESOURCE_EXHAUSTED.")
+    ] = 20_000
+    streams_per_second: Annotated[
+        float,
+        _Doc(
+            ge=0,
+            description="New streams a second, on average, after a burst of five seconds' worth; faster ones are "
+            "answered RESOURCE_EXHAUSTED, and clients try again. 0 for no limit.",
+        ),
+    ] = 2_000.0
+    requests_per_second: Annotated[
+        float,
+        _Doc(ge=0, description="The same for the requests on one stream, which ends when there are more."),
+    ] = 10_000.0
+    max_request_bytes: Annotated[
+        int,
+        _Doc(
+            ge=4096,
+            le=2**31 - 1,
+            description="The largest request; an Envoy that comes back lists all that it has. A larger one ends its "
+            "stream with RESOURCE_EXHAUSTED.",
+        ),
+    ] = 128 * 2**20
+    max_connection_age: Annotated[
+        float,
+        _Doc(
+            ge=0,
+            description="Seconds after which a client that was answered is asked to connect anew, up to 30 % later by "
+            "chance, so that new replicas get their share. 0 for never.",
+        ),
+    ] = 0.0
+    introspection: Annotated[
+        Literal["local", "none"],
+        _Doc(description="Who may ask what proxies have (CSDS, `ps`, `why`): clients on this machine, or nobody."),
+    ] = "local"
     drain_seconds: Annotated[
         float, _Doc(ge=0, description="Seconds that streams may take to end after SIGTERM or SIGINT.")
     ] = 5.0

@@ -252,6 +252,80 @@ async def test_x16_streams_over_the_limit_are_refused_clearly() -> None:
         assert await still_serves(server)
 
 
+async def test_x16_new_streams_over_the_rate_are_refused_clearly() -> None:
+    """A burst of at least one is always allowed, or nobody could ever connect."""
+    async with serving(SMALL, Options(port=0, streams_per_second=0.001)) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        request = DeltaDiscoveryRequest(type_url=CDS, node=Node(id="x")).SerializeToString()
+        code, details = await status_of(server, request, DELTA_ADS)
+        assert (code, details) == (Code.RESOURCE_EXHAUSTED, "too many new streams; try again later")
+        assert server.fleet.tally.refused_streams == {"RESOURCE_EXHAUSTED": 1}
+        server.publish((cluster("a", "2"), assignment("a")))
+        assert (await call.read()).resources[0].version == "a-2"
+
+
+async def test_x16_a_stream_that_asks_too_fast_ends() -> None:
+    async with serving(SMALL, Options(port=0, requests_per_second=0.001)) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()  # and the acknowledgement is the second request
+        assert await call.call.code() is Code.RESOURCE_EXHAUSTED
+        assert await call.call.details() == "too many requests on this stream"
+
+
+async def test_t04_a_request_over_the_limit_ends_its_stream_only() -> None:
+    request = DeltaDiscoveryRequest(type_url=CDS, node=Node(id="x"), resource_names_subscribe=["n" * 5000])
+    async with serving(SMALL, Options(port=0, max_request_bytes=4096)) as server:
+        code, details = await status_of(server, request.SerializeToString(), DELTA_ADS)
+        assert (code, "larger than max" in details) == (Code.RESOURCE_EXHAUSTED, True)
+        assert await still_serves(server)
+
+
+def peers(server: Serving) -> set[str]:
+    return {row.peer for row in server.fleet.proxies()}
+
+
+async def test_x14_a_client_that_was_answered_is_asked_to_connect_anew() -> None:
+    async with serving(SMALL, Options(port=0, max_age=0.1)) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        await call.read()
+        [first] = peers(server)
+        assert await call.call.code() is Code.UNAVAILABLE
+        assert "connect again" in await call.call.details()
+        again = DeltaCall(channel)
+        await again.ask(CDS)
+        await again.read()
+        [second] = peers(server)
+        assert second != first
+
+
+async def test_x14_a_stream_that_was_not_answered_yet_outlives_its_connections_age() -> None:
+    """A client would take its end for a failure (gRFC A57)."""
+    async with serving(None, Options(port=0, max_age=0.1)) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        reading = asyncio.create_task(call.read())
+        await until(lambda: bool(peers(server)))
+        others: list[DeltaCall] = []
+        while len(peers(server)) < 3:  # new streams are on other connections: the first is old by now
+            others.append(DeltaCall(channel))
+            await others[-1].ask(CDS)
+            await until(lambda: len(server.fleet.proxies()) == 1 + len(others))
+        assert not reading.done()
+        server.publish(SMALL)
+        assert [r.name for r in (await reading).resources] == ["a"]
+        assert await call.call.code() is Code.UNAVAILABLE
+
+
+async def test_without_introspection_nobody_is_told() -> None:
+    async with serving(SMALL, Options(port=0, introspection=False)) as server:
+        service = "envoy.service.status.v3.ClientStatusDiscoveryService"
+        assert (await status_of(server, b"", f"/{service}/StreamClientStatus"))[0] is Code.UNIMPLEMENTED
+
+
 async def test_a_port_that_is_taken_is_an_error_and_not_shared() -> None:
     async with serving(SMALL) as server:
         with pytest.raises(OSError, match="cannot listen"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -56,7 +57,7 @@ class Options(msgspec.Struct, frozen=True):
     are answered RESOURCE_EXHAUSTED; a burst of five seconds' worth is allowed. 0 for no limit.
     introspection: CSDS, for clients on this machine only: it tells what every proxy has.
     max_request_bytes: a reconnecting Envoy lists all that it has, 21 MB were seen (envoy#36169).
-    max_age: seconds after which a connection is asked to reconnect, +-10 %; 0 for never.
+    max_age: seconds after which a client is asked to connect anew, up to 30 % later by chance; 0 for never.
     credentials: TLS; None is plaintext. trust_domain: that of the clients' certificates, each of which is good for the
     nodes of its service account; empty when clients have none.
     """
@@ -81,13 +82,13 @@ class XdsServer:
         self._fleet = fleet
         self._options = options or Options()
         self._streams: dict[Stream, None] = {}
+        self._ages: dict[Stream, asyncio.TimerHandle] = {}
         self._more: dict[str, grpc.GenericRpcHandler] = {}
         self._draining = False
         self._server: grpc.aio.Server | None = None
         self._health = health.aio.HealthServicer()
         self._ready: asyncio.Task[None] | None = None
-        rate = self._options.streams_per_second
-        self._new_streams = Allowance(rate, rate * BURST)
+        self._new_streams = _allowance(self._options.streams_per_second)
 
     def add(self, service: str, handler: grpc.GenericRpcHandler) -> None:
         """Serves one more gRPC service on the same port; before `start`."""
@@ -159,9 +160,12 @@ class XdsServer:
             self._options.identifier,
             _Call(context),
             self._admission(context),
-            Allowance(self._options.requests_per_second, self._options.requests_per_second * BURST),
+            _allowance(self._options.requests_per_second),
         )
         self._streams[stream] = None
+        if self._options.max_age:
+            # After the GOAWAY, so that the next stream is on another connection; not all at once.
+            self._retire_in(self._options.max_age * random.uniform(1.1, 1.3), stream)
         try:
             await stream.run()
         except TooManyRequests:
@@ -175,6 +179,19 @@ class XdsServer:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
         finally:
             del self._streams[stream]
+            if alarm := self._ages.pop(stream, None):
+                alarm.cancel()
+
+    def _retire_in(self, seconds: float, stream: Stream) -> None:
+        self._ages[stream] = asyncio.get_running_loop().call_later(seconds, self._retire, stream)
+
+    def _retire(self, stream: Stream) -> None:
+        """Ends an old stream. A client takes that for a failure if it was not answered anything yet (gRFC A57), so
+        such a stream stays."""
+        if any(kind.sent for kind in stream.status().types):
+            stream.end(grpc.StatusCode.UNAVAILABLE, "this connection is old; connect again")
+        else:
+            self._retire_in(1.0, stream)
 
     def _refusal(self) -> tuple[grpc.StatusCode, str] | None:
         """Why a new stream cannot be taken now."""
@@ -217,6 +234,10 @@ class XdsServer:
         return partial(admit, context.auth_context(), trust_domain) if trust_domain else lambda _: None
 
 
+def _allowance(per_second: float) -> Allowance:
+    return Allowance(per_second, max(1.0, per_second * BURST))
+
+
 class _Call:
     """A gRPC call as a stream's transport: raw bytes in and out."""
 
@@ -253,7 +274,7 @@ def channel_options(options: Options) -> list[tuple[str, int]]:
         "grpc.http2.max_pings_without_data": 0,
     }
     if options.max_age:
-        # gRPC spreads it by +-10 %.
+        # GOAWAY, which gRPC spreads by +-10 %. It would end the streams too, also those that were not answered yet.
         settings["grpc.max_connection_age_ms"] = int(options.max_age * 1000)
-        settings["grpc.max_connection_age_grace_ms"] = 120_000
+        settings["grpc.max_connection_age_grace_ms"] = unlimited
     return list(settings.items())
