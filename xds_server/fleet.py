@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
@@ -16,7 +15,8 @@ import structlog
 
 from xds_server import translate as translation
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.envoy.resource import TYPES, Resource, keyed
+from xds_server.envoy.resource import CLUSTER, TYPES, Resource, Resources, keyed
+from xds_server.keeping import Keeping, Served
 from xds_server.kube.snapshot import Snapshot
 from xds_server.last_good import LastGood, LastGoodError
 from xds_server.latest import Latest
@@ -61,6 +61,7 @@ class Member(Protocol):
     """A stream that belongs to a group."""
 
     node: str
+    loses_what_is_left_out: bool  # by a response: SotW
 
     def wake(self) -> None:
         """Told that the group is offered something new. Must not block."""
@@ -109,7 +110,7 @@ class Fleet:
         self._last_good = last_good
         self._patience = patience
         self._remembered: dict[Proxy, tuple[Resource, ...]] | None = None
-        self._unsaved = asyncio.Event()
+        self._keeping = Keeping(last_good, self._served) if last_good else None
         self._one_at_a_time = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "translate")
 
@@ -148,6 +149,8 @@ class Fleet:
                     if not group.ready.is_set():
                         await self._offer(group, self._snapshot)
             await group.ready.wait()
+            if self._keeping and member.loses_what_is_left_out:
+                await self._keeping.up_to_date()
         except BaseException:
             self.leave(group, member)
             raise
@@ -169,7 +172,7 @@ class Fleet:
             self.tally.nacks[verdict.type_url] += 1
             self._report(group, member, verdict)
         if group.state.judge(member.node, verdict):
-            self._unsaved.set()
+            self._note_change()
             self._wake(group)
 
     def proxies(self) -> tuple[ProxyStatus, ...]:
@@ -216,15 +219,31 @@ class Fleet:
         group.diagnostics = result.diagnostics
         group.offered = loop.time()
         self.tally.translation.observe(group.offered - began)
+        await self._keep_before_it_is_sent(group, result.resources)
         changed = group.state.offer(result.resources, self._intern)
         group.ready.set()
         if changed:
-            self._unsaved.set()
+            self._note_change()
             await self._wake_all(group)
+
+    async def _keep_before_it_is_sent(self, group: LiveGroup, resources: Resources) -> None:
+        """A client of SotW loses what a response leaves out. So a server that is killed while proxies move to new
+        clusters must know these when it is back, to offer them until the routes are newer still."""
+        if self._keeping is None or not any(member.loses_what_is_left_out for member in group.members):
+            return
+        published = group.state.published
+        known = published.tables.by_type[CLUSTER].rows if published else {}
+        if resources.by_type[CLUSTER].keys() - known.keys():
+            more = tuple(r for rows in resources.by_type.values() for r in rows.values())
+            await self._keeping.will_get(group.proxy, more)
+
+    def _note_change(self) -> None:
+        if self._keeping:
+            self._keeping.changed()
 
     async def _remember(self) -> None:
         """Reads what was kept, serves it if the sources stay away, and then keeps what is served."""
-        if self._last_good is None:
+        if self._keeping is None:
             return
         remembered = self._recall()
         with contextlib.suppress(TimeoutError):
@@ -235,31 +254,10 @@ class Fleet:
             for group in list(self._groups.values()):
                 self._offer_remembered(group)
             self.answering.set()
-        await self._keep(self._last_good)
+        await self._keeping.run()
 
-    async def _keep(self, last_good: LastGood) -> None:
-        """Saves what the groups get soon after every change, and once more at the end."""
-        problem = ""
-        saving: asyncio.Future[tuple[str, float]] | None = None
-        try:
-            while True:
-                await self._unsaved.wait()
-                self._unsaved.clear()
-                saving = asyncio.ensure_future(asyncio.to_thread(_save, last_good, self._served()))
-                said, (problem, seconds) = problem, await asyncio.shield(saving)
-                if problem and problem != said:
-                    log.warning("what proxies get is not kept", reason=problem)
-                elif said and not problem:
-                    log.info("what proxies get is kept again")
-                await asyncio.sleep(max(_SAVING, seconds * _SAVING_SHARE))
-        finally:
-            if saving:
-                await asyncio.wait({saving})
-            if self._unsaved.is_set():
-                await asyncio.to_thread(_save, last_good, self._served())
-
-    def _served(self) -> _Served:
-        """What each group gets, also those whose proxies did not come back yet; flattened only where it is called."""
+    def _served(self) -> Served:
+        """What each group gets, also those whose proxies did not come back yet; the newest last."""
         served: dict[Proxy, Callable[[], Iterable[Resource]]] = {
             proxy: partial(tuple, resources) for proxy, resources in self._recall().items()
         }
@@ -267,7 +265,9 @@ class Fleet:
             if group.ready.is_set() and group.state.published:
                 served.pop(proxy, None)
                 served[proxy] = partial(offered, group.state.published)
-        return list(served.items())[-_REMEMBERED:]
+            else:
+                served.setdefault(proxy, tuple)
+        return served
 
     def _recall(self) -> dict[Proxy, tuple[Resource, ...]]:
         """What the server before this one gave to its groups."""
@@ -312,16 +312,3 @@ class Fleet:
 
 
 _SHORT = {type_url: short for short, type_url in TYPES.items()}
-
-
-_Served = Sequence[tuple[Proxy, Callable[[], Iterable[Resource]]]]
-
-
-def _save(last_good: LastGood, served: _Served) -> tuple[str, float]:
-    """Saves; returns why that was not possible, and the seconds of CPU time that it took."""
-    began = time.thread_time()
-    try:
-        last_good.save((proxy, resources()) for proxy, resources in served)
-    except LastGoodError as error:
-        return str(error), 0.0
-    return "", time.thread_time() - began

@@ -25,6 +25,7 @@ class Observer:
     before the first proxy connects, and the work is shared with the gateways that do."""
 
     node = ""
+    loses_what_is_left_out = False
 
     def __init__(self, fleet: Fleet, snapshots: Latest[Snapshot]) -> None:
         self._fleet, self._snapshots = fleet, snapshots

@@ -149,6 +149,24 @@ async def test_after_a_restart_a_sotw_client_keeps_clusters_until_its_routes_are
         assert [r.value for r in first.resources] == [b"a=1", b"b=1"]
 
 
+async def test_what_a_sotw_client_is_sent_is_kept_before_so_that_a_kill_at_any_time_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "state"
+    async with serving(OLD, last_good=LastGood(path)) as server, server.channel() as channel:
+        call = channel.stream_stream(SOTW_ADS)()
+        await call.write(DiscoveryRequest(type_url=CDS, node={"id": "router~1.2.3.4~gw.ns~x"}).SerializeToString())
+        got = DiscoveryResponse.FromString(await call.read())
+        assert saved(path) == {"a"}
+        for name in "bcdef":
+            ack = DiscoveryRequest(type_url=CDS, version_info=got.version_info, response_nonce=got.nonce)
+            await call.write(ack.SerializeToString())
+            server.publish([cluster(name), assignment(name)])
+            while not any(r.value == f"{name}=1".encode() for r in got.resources):
+                got = DiscoveryResponse.FromString(await call.read())
+            assert name in saved(path)
+
+
 def test_what_was_kept_before_any_proxy_answered_does_not_count_as_good() -> None:
     """The server before was killed between the offer of a bad resource and its refusal."""
     kept = Group([cluster("bad")])

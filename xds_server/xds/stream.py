@@ -14,6 +14,7 @@ from xds_server.xds import node as nodes
 from xds_server.xds.limits import Allowance
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Session
+from xds_server.xds.sotw import SOTW
 from xds_server.xds.states import ResourceStatus
 from xds_server.xds.variant import Variant
 
@@ -55,6 +56,7 @@ class Stream:
         requests: Allowance,
     ) -> None:
         self.node = ""
+        self.loses_what_is_left_out = variant is SOTW
         self._fleet = fleet
         self._variant = variant
         self._only = only
