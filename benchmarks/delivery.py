@@ -88,13 +88,13 @@ async def serving(kind: str, streams: int) -> AsyncIterator[Server]:
         sys.executable, "-m", "benchmarks.servers", kind, stdin=pipe, stdout=pipe
     )
     assert process.stdout
+    proxies = Proxies(int(await process.stdout.readline()), streams)
     try:
-        proxies = Proxies(int(await process.stdout.readline()), streams)
         yield Server(kind, process, proxies)
-        proxies.close()
     finally:
         process.kill()
         await process.wait()
+        proxies.close()
 
 
 async def measure(streams: int, rounds: int, seconds: float) -> list[Row]:

@@ -11,6 +11,7 @@ seconds that the process has used and its resident memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import json
@@ -105,8 +106,9 @@ class Floor:
             task.add_done_callback(self.writing.discard)
 
     async def _write(self, call: Any, lock: asyncio.Lock, message: bytes) -> None:
-        async with lock:  # gRPC takes one message at a time
-            await call.write(message)
+        with contextlib.suppress(grpc.aio.InternalError, grpc.aio.UsageError):  # the client is gone
+            async with lock:  # gRPC takes one message at a time
+                await call.write(message)
 
 
 def usage() -> str:

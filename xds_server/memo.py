@@ -49,12 +49,16 @@ class Generations:
     def __call__(self, function: Callable[..., R], /, *args: object) -> R:
         key = (function, args)
         result = self._new.get(key, _MISSING)
+        return self._older(key) if result is _MISSING else result  # type: ignore[no-any-return]
+
+    def _older(self, key: tuple[Callable[..., Any], tuple[object, ...]]) -> Any:
+        """The result of a call that this generation did not make yet."""
+        result = self._old.get(key, _MISSING)
         if result is _MISSING:
-            result = self._old.get(key, _MISSING)
-            if result is _MISSING:
-                result = function(*args)
-            self._new[key] = result
-        return result  # type: ignore[no-any-return]
+            function, args = key
+            result = function(*args)
+        self._new[key] = result
+        return result
 
     def last(self, key: Hashable) -> Any:
         """What was kept under the key in this generation or the one before; None for nothing."""

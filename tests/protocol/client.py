@@ -18,9 +18,10 @@ from google.rpc.status_pb2 import Status
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources, keyed
 from xds_server.xds.delta import DELTA
 from xds_server.xds.group import Group
-from xds_server.xds.session import Published, Session, Verdict
+from xds_server.xds.session import Session, Verdict
 from xds_server.xds.shared import Shared
 from xds_server.xds.sotw import SOTW
+from xds_server.xds.substitute import Published
 from xds_server.xds.table import Tables, tables_of
 from xds_server.xds.variant import Variant
 

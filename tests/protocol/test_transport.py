@@ -18,7 +18,8 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from xds_server.xds.session import Published, Session
+from xds_server.xds.session import Session
+from xds_server.xds.substitute import Published
 
 Code = grpc.StatusCode
 SMALL = (cluster("a"), assignment("a"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.protobuf.message import DecodeError
 
@@ -13,6 +15,8 @@ from xds_server.xds.shared import Shared
 from xds_server.xds.table import EMPTY_HELD, Change, Held, Rule, doubted, restricted, without
 from xds_server.xds.variant import Variant
 from xds_server.xds.watch import Watch
+
+_NONE: frozenset[str] = frozenset()
 
 
 def _read(raw: bytes) -> Request:
@@ -39,9 +43,10 @@ def _read(raw: bytes) -> Request:
 
 def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
     before = watch.subscription
-    watch.insisted = before.names.intersection(request.names) if before else frozenset()
     if before is not None and not request.names and not request.unsubscribe:
+        watch.insisted = _NONE
         return
+    watch.insisted = before.names.intersection(request.names) if before else _NONE
     step = subscription.delta(before, request.type_url, request.names, request.unsubscribe)
     after = shared.same(step.subscription)
     watch.subscribe(after)
@@ -62,6 +67,7 @@ def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
         watch.held = shared(doubted, watch.held, step.doubt)
 
 
+@cache
 def _rule(type_url: str, removals: bool) -> Rule:
     told = type_url not in UNTOLD_REMOVALS
     return Rule(full=False, removals=told and (removals or type_url == LISTENER), absences=told)

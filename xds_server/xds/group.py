@@ -9,8 +9,8 @@ import msgspec
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
 from xds_server.xds.request import Meaning
-from xds_server.xds.session import Published, Verdict
-from xds_server.xds.substitute import empty_assignments, substitute
+from xds_server.xds.session import Verdict
+from xds_server.xds.substitute import Published, empty_assignments, substitute
 from xds_server.xds.table import Held, Table, Tables, tables_of
 
 Intern = MutableMapping[tuple[str, str, str], Resource]

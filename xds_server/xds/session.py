@@ -18,13 +18,12 @@ from xds_server.xds.plan import has_all, plan, restated
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
 from xds_server.xds.states import ResourceStatus, State, TypeStatus
-from xds_server.xds.substitute import Accepted, spared, stripped, stuck, substitute
+from xds_server.xds.substitute import Accepted, Published, spared, stripped, stuck, substitute
 from xds_server.xds.table import (
     ABSENT,
     NOTHING,
     Change,
     Table,
-    Tables,
     union,
     version_info,
     version_of,
@@ -37,20 +36,6 @@ from xds_server.xds.watch import PATIENCE, Sent, Watch
 _LAST = len(PHASES) - 1
 _NONE: frozenset[Resource] = frozenset()
 _NO_NAMES: frozenset[str] = frozenset()
-
-
-class Published(msgspec.Struct, frozen=True, eq=False):
-    """What a proxy group gets.
-
-    refused: resources that a proxy of the group refused and none accepted; each is withheld.
-    accepted: what the group accepted last, offered in place of what is refused.
-    before: what was offered until recently; a client that resumes may still use it.
-    """
-
-    tables: Tables
-    refused: frozenset[Resource] = _NONE
-    accepted: Accepted = ()
-    before: Tables | None = None
 
 
 class Response(NamedTuple):
@@ -79,7 +64,9 @@ class Verdict(NamedTuple):
 
 class Session:
     """variant: `sotw.SOTW` or `delta.DELTA`. identifier: `control_plane.identifier`.
-    only: the type URL of a service of one type; "" for ADS."""
+    only: the type URL of a service of one type; "" for ADS.
+
+    quiet: `next` was asked, and what happened since gives it nothing to say."""
 
     def __init__(self, variant: Variant, shared: Shared, identifier: str, published: Published, only: str = "") -> None:
         self._variant = variant
@@ -97,12 +84,13 @@ class Session:
         self._resuming = False
         self._serial = 0
         self._gate: float | None = None
+        self.quiet = False
 
     @property
     def deadline(self) -> float | None:
         """When `next` has to be called although nothing else happens, in seconds; None if never."""
-        if not any(watch.trials for watch in self._watches.values()):
-            return self._gate
+        if not self._mask:
+            return self._gate  # nothing is withheld, so nothing is on trial
         trials = [self._watches[t].trial_deadline() for t in REACHED[self._phase] if t in self._watches]
         return min((at for at in (self._gate, *trials) if at is not None), default=None)
 
@@ -110,7 +98,8 @@ class Session:
 
     def receive(self, raw: bytes, now: float) -> Verdict:
         """Reads one request. Raises ProtocolError when the stream has to end. now: seconds, of any steady clock."""
-        request = self._variant.read(raw)
+        quiet, self.quiet = self.quiet, False
+        request = self._shared.request(self._variant.read, raw)
         type_url = request.type_url or self._only
         if not type_url or (self._only and type_url != self._only):
             raise ProtocolError(f"type_url is {request.type_url!r}, not {self._only or 'that of a resource'}")
@@ -125,7 +114,10 @@ class Session:
         self._variant.subscribe(watch, request, self._shared)
         if first and self._mask:
             self._retarget()  # what the client has counts when something is withheld from it
-        self._insist(type_url, watch.insisted)
+        if watch.insisted:
+            self._insist(type_url, watch.insisted)
+        elif verdict.meaning is Meaning.ACK and not self._mask and not watch.due:
+            self.quiet = quiet and self._phase == _LAST
         return verdict
 
     def publish(self, published: Published) -> None:
@@ -133,8 +125,11 @@ class Session:
         if published is self._published:
             return
         self._published = published
-        self._forget_refusals()
-        self._exempt &= published.refused
+        self.quiet = False
+        if self._refused:
+            self._forget_refusals()
+        if self._exempt:
+            self._exempt &= published.refused
         self._retarget()
 
     def next(self, now: float) -> Response | None:
@@ -147,6 +142,7 @@ class Session:
                     if response:
                         return response
             if not (self._advance(now) or self._try_next(now)):
+                self.quiet = True
                 return None
 
     def status(self) -> tuple[TypeStatus, ...]:
@@ -311,6 +307,8 @@ class Session:
 
     def _try_next(self, now: float) -> bool:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""
+        if not self._mask:
+            return False
         for type_url in reversed(REACHED[self._phase]):  # a trial of clusters makes listeners and routes wait again
             watch = self._watches.get(type_url)
             if watch and watch.next_trial(now):
@@ -325,7 +323,7 @@ class Session:
         type_url, nonce, message = request.type_url, request.nonce, request.error or ""
         meaning = classify(request, watch.in_flight, watch.last_nonce)
         if meaning is Meaning.ACK:
-            withheld = self._withheld()
+            withheld = self._withheld() if self._mask else _NONE
             sent = watch.accept(nonce, self._shared, now)
             if withheld and not withheld.isdisjoint(sent.change.resources):
                 self._refused = self._refused.difference(sent.change.resources)

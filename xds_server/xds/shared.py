@@ -6,33 +6,43 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from xds_server.memo import Generations
+from xds_server.xds.request import Request
 
-R = TypeVar("R")
 T = TypeVar("T")
 
-_CALLS = 4096  # more distinct results than two rounds of a large fleet need
-_BYTES = 32 * 2**20
+_RESULTS = 4096  # more than two rounds of a large fleet need
+_RESPONSES = 32 * 2**20  # bytes
+_REQUESTS = 4 * 2**20  # bytes
 
 
-class Shared:
-    """A memo of pure functions, and of the responses with their nonces. It belongs to one event loop.
+class Shared(Generations):
+    """A memo of pure functions, of requests, and of the responses with their nonces. It belongs to one event loop.
 
     A nonce is a serial number of the response, not of the stream: so equal responses are the same bytes on every
-    stream. A stream never sees the same nonce twice, because it only takes responses younger than its last one.
+    stream, and so are their acknowledgements. A stream never sees the same nonce twice, because it only takes
+    responses younger than its last one.
     """
 
     def __init__(self) -> None:
-        self._results = Generations()
-        self._calls = 0
+        super().__init__()
         self._responses: dict[tuple[Any, ...], tuple[int, bytes]] = {}
-        self._bytes = 0
+        self._response_bytes = 0
+        self._requests: dict[tuple[Any, bytes], Request] = {}
+        self._request_bytes = 0
         self._serial = 0
 
-    def __call__(self, function: Callable[..., R], /, *args: object) -> R:
-        self._calls += 1
-        if self._calls > _CALLS:
-            self.turn()
-        return self._results(function, *args)
+    def request(self, read: Callable[[bytes], Request], raw: bytes) -> Request:
+        """`read(raw)`, which streams that are alike do not need again."""
+        key = (read, raw)
+        found = self._requests.get(key)
+        if found is None:
+            found = read(raw)
+            self._request_bytes += len(raw)
+            if self._request_bytes > _REQUESTS:
+                self._requests.clear()
+                self._request_bytes = len(raw)
+            self._requests[key] = found
+        return found
 
     def response(self, after: int, assemble: Callable[..., bytes], *content: object) -> tuple[int, bytes]:
         """The serial number of a response, above `after`, and its bytes: `assemble(nonce, *content)`."""
@@ -41,10 +51,10 @@ class Shared:
         if serial <= after:
             self._serial = serial = max(self._serial, after) + 1
             data = assemble(str(serial), *content)
-            self._bytes += len(data)
-            if self._bytes > _BYTES:
+            self._response_bytes += len(data)
+            if self._response_bytes > _RESPONSES:
                 self._responses.clear()
-                self._bytes = len(data)
+                self._response_bytes = len(data)
             self._responses[key] = serial, data
         return serial, data
 
@@ -55,9 +65,15 @@ class Shared:
 
     def turn(self) -> None:
         """Forgets what the last two rounds of changes did not use."""
-        self._results.turn()
+        super().turn()
         self._responses.clear()
-        self._calls = self._bytes = 0
+        self._requests.clear()
+        self._response_bytes = self._request_bytes = 0
+
+    def _older(self, key: tuple[Callable[..., Any], tuple[object, ...]]) -> Any:
+        if len(self._new) >= _RESULTS:
+            self.turn()
+        return super()._older(key)
 
 
 def _itself(value: Any) -> Any:

@@ -32,7 +32,7 @@ def _read(raw: bytes) -> Request:
         type_url=message.type_url,
         nonce=message.response_nonce,
         error=message.error_detail.message if message.HasField("error_detail") else None,
-        names=[*message.resource_names, *(locator.name for locator in message.resource_locators)],
+        names=frozenset([*message.resource_names, *(locator.name for locator in message.resource_locators)]),
         version=message.version_info,
         node=message.node if message.HasField("node") else None,
     )

@@ -152,7 +152,7 @@ class Stream:
                 self._note_convergence(now)
             elif verdict.meaning is Meaning.STALE:
                 self._fleet.tally.stale[verdict.type_url] += 1
-            if not self._saying:
+            if not self._saying and not self._session.quiet:
                 self._saying = True
                 await self._say(self._session)
             raw = await self._transport.read()

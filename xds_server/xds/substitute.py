@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+import msgspec
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, sealed
@@ -11,6 +12,20 @@ from xds_server.xds.table import Held, Table, Tables
 
 Accepted = tuple[tuple[str, Held], ...]
 """(type URL, what was accepted of it), the nearest source first; a type may occur more than once."""
+
+
+class Published(msgspec.Struct, frozen=True, eq=False):
+    """What a proxy group gets.
+
+    refused: resources that a proxy of the group refused and none accepted; each is withheld.
+    accepted: what the group accepted last, offered in place of what is refused.
+    before: what was offered until recently; a client that resumes may still use it.
+    """
+
+    tables: Tables
+    refused: frozenset[Resource] = frozenset()
+    accepted: Accepted = ()
+    before: Tables | None = None
 
 
 def substitute(tables: Tables, withheld: frozenset[Resource], accepted: Accepted) -> Tables:
