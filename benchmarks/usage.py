@@ -20,12 +20,12 @@ def memory(pid: int, field: str = "VmHWM") -> float:
     return int(status.partition(f"{field}:")[2].split()[0]) / 1024
 
 
-async def settled(pid: int, seconds: float = 1.0) -> None:
-    """Returns once the process computes next to nothing for so long."""
+async def settled(pid: int, seconds: float = 1.0, idle: float = 0.03) -> None:
+    """Returns once the process computes next to nothing, `idle` of a core, for so long."""
     while True:
         before = cpu(pid)
         await asyncio.sleep(seconds)
-        if cpu(pid) - before < 0.03 * seconds:
+        if cpu(pid) - before < idle * seconds:
             return
 
 
