@@ -148,6 +148,13 @@ class Settings(Inputs, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     drain_seconds: Annotated[
         float, _Doc(ge=0, description="Seconds that streams may take to end after SIGTERM or SIGINT.")
     ] = 5.0
+    profile: Annotated[
+        str,
+        _Doc(
+            description="A file for a profile of the running server: the stacks that used CPU time, for speedscope and "
+            "flamegraph.pl. Written at the end and on SIGUSR2."
+        ),
+    ] = ""
     log_format: Annotated[
         Literal["auto", "console", "json"],
         _Doc(description="Form of the logs; auto is console on a terminal."),

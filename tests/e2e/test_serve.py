@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 import pytest
 
@@ -199,6 +200,22 @@ async def test_the_admin_endpoints_tell_what_there_is(web: Web) -> None:
     assert "# TYPE" in await web.lab.admin("/metrics")
     [row] = await web.lab.admin("/proxies")
     assert row["node"] == EDGE.id
+
+
+async def test_a_profile_of_the_running_server_is_written_on_a_signal_and_at_the_end(lab: Lab) -> None:
+    profile = lab.directory / "profile"
+    lab.write("gateway.yaml", gateway(1))
+    serving = await lab.serve("--profile", str(profile))
+
+    def profiles() -> list[dict[str, Any]]:
+        return [event for event in serving.events if event["event"] == "profile"]
+
+    serving.child.process.send_signal(signal.SIGUSR2)
+    await eventually(profiles)
+    assert "MainThread;" in profile.read_text()
+    assert await lab.stop(signal.SIGTERM) == 0
+    assert len(profiles()) == 2
+    assert profiles()[1]["cpu_seconds"] >= profiles()[0]["cpu_seconds"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import suppress
+import weakref
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 
@@ -18,6 +19,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, Disc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from xds_server.envoy.resource import Resource
 from xds_server.xds.session import Session
 from xds_server.xds.substitute import Published
 
@@ -154,6 +156,31 @@ async def test_t08_a_client_that_never_reads_hurts_nobody_and_gets_the_newest_in
             while not got[-1].startswith(b"a=29-"):
                 got.append((await stuck.read()).resources[0].resource.value[:10])
             assert len(got) < 15
+
+
+async def test_t12_clients_that_stop_reading_hold_a_few_old_resources_and_never_a_queue_of_them() -> None:
+    window = (("grpc.http2.lookahead_bytes", 65536), ("grpc.http2.bdp_probe", 0))
+    published: weakref.WeakSet[Resource] = weakref.WeakSet()
+
+    def change(number: int) -> list[Resource]:
+        new = resource(EDS, "a", f"{number}-" + "x" * 2**20)
+        published.add(new)
+        return [new]
+
+    async with serving(change(0)) as server, AsyncExitStack() as channels:
+        stuck = [
+            DeltaCall(await channels.enter_async_context(server.channel(*window)), node=f"stuck-{i}") for i in range(5)
+        ]
+        reader = DeltaCall(await channels.enter_async_context(server.channel()), node="reader")
+        for call in (*stuck, reader):
+            await call.ask(EDS, ["a"])
+        await reader.read()
+        for number in range(1, 30):
+            server.publish(change(number))
+            await reader.read()
+        gc.collect()
+        # The newest, the one before, and what each client was last given.
+        assert len(published) <= 2 + len(stuck)
 
 
 async def test_a_bug_ends_its_stream_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,6 +54,8 @@ def _run(settings: Settings) -> int:
             raise
         raise CannotRun(str(refused.exceptions[0])) from None
     except OSError as error:
+        if error.filename:
+            raise CannotRun(f"{error.filename}: {error.strerror}") from None
         raise CannotRun(f"{error}; another server may be running, see --xds-port and --admin-port") from None
     return CLEAN
 
@@ -62,4 +64,11 @@ async def _until_signal(serve: Any, settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await serve(settings, stop)
+    if not settings.profile:
+        await serve(settings, stop)
+        return
+    from xds_server.profiler import profiled
+
+    with profiled(Path(settings.profile)) as write:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR2, write)
+        await serve(settings, stop)
