@@ -17,23 +17,29 @@ SERVICE = "xds_server.introspection.v1.Introspection"
 SECONDS = 10.0
 
 
+_SERVER = click.option(
+    "--server",
+    default="127.0.0.1:15010",
+    show_default=True,
+    envvar="XDS_SERVER_SERVER",
+    show_envvar=True,
+    help="Where the server's xDS port is; it answers clients on its own machine only.",
+)
+_TLS = (
+    click.option("--tls-ca", type=click.Path(dir_okay=False), help="Who signed the server's certificate."),
+    click.option("--tls-cert", type=click.Path(dir_okay=False), help="The client's certificate."),
+    click.option("--tls-key", type=click.Path(dir_okay=False), help="The key of the client's certificate."),
+)
+
+
 def options(command: Callable[..., Any]) -> Callable[..., Any]:
     """--server and the TLS files, for a click command."""
-    for option in reversed(
-        (
-            click.option(
-                "--server",
-                default="127.0.0.1:15010",
-                show_default=True,
-                envvar="XDS_SERVER_SERVER",
-                show_envvar=True,
-                help="Where the server's xDS port is; it answers clients on its own machine only.",
-            ),
-            click.option("--tls-ca", type=click.Path(dir_okay=False), help="Who signed the server's certificate."),
-            click.option("--tls-cert", type=click.Path(dir_okay=False), help="The client's certificate."),
-            click.option("--tls-key", type=click.Path(dir_okay=False), help="The key of the client's certificate."),
-        )
-    ):
+    return _SERVER(tls_options(command))
+
+
+def tls_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The TLS files, for a click command."""
+    for option in reversed(_TLS):
         command = option(command)
     return command
 

@@ -22,6 +22,7 @@ COMMANDS: dict[str, str] = {
     "check": "Ask a running server whether it is ready.",
     "demo": "Watch requests go through a real Envoy.",
     "ps": "Show the proxies that are connected to a server.",
+    "loadtest": "Load a control plane with synthetic Envoys, and measure it.",
     "why": "Say which lines made what a proxy has.",
     "version": "Print the version.",
 }

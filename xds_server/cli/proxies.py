@@ -19,21 +19,28 @@ KEYS = {
     "dns-capture": "DNS_CAPTURE",
     "service-account": "SERVICE_ACCOUNT",
     "network": "NETWORK",
+    "cluster": "CLUSTER_ID",
     "node": "NODE_NAME",
 }
 """Keys of a proxy given on the command line -> keys of the node's metadata. `label.KEY` gives a label."""
 
 
 def parse_proxy(text: str) -> Proxy:
-    """A proxy as `sidecar,namespace=shop,label.app=web`, as a node id of Istio, or as a file.
+    """The proxy of `parse_node`. Raises what that raises."""
+    return proxy_of_node(parse_node(text))
+
+
+def parse_node(text: str) -> Any:
+    """The xDS node, as plain values, of a proxy given as `sidecar,namespace=shop,label.app=web`, as a node id of Istio,
+    or as a file.
 
     The file is YAML or JSON: a node, or an Envoy bootstrap that has one. Raises ValueError with a sentence for the
     operator when the text is none of these, CannotRun when the file cannot be read.
     """
     if Path(text).is_file():
-        return proxy_of_node(_read(Path(text)))
+        return _node_in(_read(Path(text)))
     if "~" in text:
-        return proxy_of(text, {})
+        return {"id": text}
     role, *settings = text.split(",")
     metadata: dict[str, Any] = {"ROLE": role}
     labels: dict[str, str] = {}
@@ -48,17 +55,22 @@ def parse_proxy(text: str) -> Proxy:
             raise ValueError(f"{setting!r} is not understood; use {known} or label.KEY=...")
     if role not in set(ProxyKind):
         raise ValueError(f"{text!r} is neither a file nor a proxy such as gateway,namespace=shop,label.app=web")
-    return proxy_of("", metadata | {"LABELS": labels})
+    return {"metadata": metadata | {"LABELS": labels}}
 
 
 def proxy_of_node(value: Any) -> Proxy:
     """The proxy of a node as plain values, or of the bootstrap that holds it. Raises ValueError."""
-    node = value.get("node", value) if isinstance(value, dict) else None
-    if not isinstance(node, dict):
-        raise ValueError("the file of a proxy must hold a node: a mapping with id, metadata and locality")
+    node = _node_in(value)
     place = node.get("locality") or {}
     locality = Locality(place.get("region", ""), place.get("zone", ""), place.get("sub_zone", ""))
     return proxy_of(str(node.get("id", "")), node.get("metadata") or {}, locality)
+
+
+def _node_in(value: Any) -> dict[str, Any]:
+    node = value.get("node", value) if isinstance(value, dict) else None
+    if not isinstance(node, dict):
+        raise ValueError("the file of a proxy must hold a node: a mapping with id, metadata and locality")
+    return node
 
 
 def _read(file: Path) -> Any:
