@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from xds_server.mesh import names
+
 HTTP_PROTOCOL_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 DOWNSTREAM_CONNECTIONS = "envoy.resource_monitors.global_downstream_max_connections"
 
@@ -58,7 +60,7 @@ LOCAL = Channel()
 
 
 def grpc_bootstrap(node: Node, channel: Channel = LOCAL) -> Any:
-    """The bootstrap of a gRPC client (`GRPC_XDS_BOOTSTRAP`) as plain values; see gRFC A27, and A65 for TLS."""
+    """The bootstrap of a gRPC client or server (`GRPC_XDS_BOOTSTRAP`) as plain values: gRFC A27, A36, A65 (TLS)."""
     credentials: dict[str, Any] = {"type": "insecure"}
     if channel.tls:
         # gRPC compares the certificate with the host in server_uri; the name cannot be set.
@@ -80,6 +82,7 @@ def grpc_bootstrap(node: Node, channel: Channel = LOCAL) -> Any:
             }
         ],
         "node": _node(node),
+        "server_listener_resource_name_template": names.GRPC_SERVER,
     }
 
 

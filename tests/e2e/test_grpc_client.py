@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from tests.e2e.harness import Lab, eventually
 from xds_server.bootstrap import Channel, Node, grpc_bootstrap
+from xds_server.demo.ports import free_port
 
 CALLER = Path(__file__).with_name("grpc_caller.py")
 HOST = "echo.default.svc.cluster.local:80"
@@ -68,9 +70,11 @@ class Caller:
         return len(self.recent) == 200 and set(self.recent) == set(names)
 
 
-async def run(lab: Lab, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
-    """Starts Python as a gRPC client of the lab's server."""
-    config = grpc_bootstrap(Node("client", role="grpc"), Channel(port=lab.xds_port))
+async def run(
+    lab: Lab, *arguments: str, labels: tuple[tuple[str, str], ...] = (), **environment: str
+) -> asyncio.subprocess.Process:
+    """Starts Python as a gRPC client or server that the lab's server configures."""
+    config = grpc_bootstrap(Node("client", role="grpc", labels=labels), Channel(port=lab.xds_port))
     return await asyncio.create_subprocess_exec(
         sys.executable,
         *arguments,
@@ -222,3 +226,32 @@ async def test_9_11_x11_a_call_of_a_service_that_does_not_exist_fails_before_the
     await lab.serve()
     process = await run(lab, "-c", CALL_ONCE, f"xds:///{HOST}", GRPC_EXPERIMENTAL_XDS_DATA_ERROR_HANDLING="true")
     assert (await process.communicate())[0].decode().strip() == "UNAVAILABLE"
+
+
+SERVE = """
+import grpc, sys
+from concurrent.futures import ThreadPoolExecutor
+
+server = grpc.server(ThreadPoolExecutor(), xds=True)
+say = grpc.unary_unary_rpc_method_handler(lambda request, context: b"served")
+server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Echo", {"Say": say}),))
+server.add_insecure_port(sys.argv[1])
+server.start()
+server.wait_for_termination()
+"""
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "[::]"])
+async def test_9_9_a_grpc_server_takes_its_listener_from_here(lab: Lab, address: str) -> None:
+    """gRFC A36. Without the listener that it asks for, such a server answers nobody."""
+    port = free_port()
+    lab.write("service.yaml", service(v1=port).replace("port: 80", f"port: 80, targetPort: {port}"))
+    await lab.serve()
+    server = await run(lab, "-c", SERVE, f"{address}:{port}", labels=(("app", "echo"),))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            say = channel.unary_unary("/test.Echo/Say")
+            assert await say(b"", wait_for_ready=True, timeout=20) == b"served"
+    finally:
+        server.kill()
+        await server.wait()

@@ -9,7 +9,7 @@ from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, ObjectRef, diagnostic
 from xds_server.envoy.clusters import cluster
 from xds_server.envoy.endpoints import load_assignment
-from xds_server.envoy.listeners import api_listener, listener
+from xds_server.envoy.listeners import api_listener, grpc_server, listener
 from xds_server.envoy.name_tables import name_table
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES, Resource, Resources
 from xds_server.envoy.routes import route_configuration
@@ -38,6 +38,7 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
         LISTENER: (
             *made("listeners", listener, view.listeners),
             *made("api_listeners", api_listener, view.api_listeners),
+            *made("grpc_servers", grpc_server, view.grpc_servers),
             *made("name_tables", name_table, view.name_tables),
         ),
         ROUTE: tuple(routes),

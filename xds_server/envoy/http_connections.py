@@ -7,7 +7,7 @@ from typing import Any
 
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
-from xds_server.envoy.filters import GRPC_ORDER, ORDER, http_filters
+from xds_server.envoy.filters import GRPC_ORDER, GRPC_SERVER_ORDER, ORDER, http_filters
 from xds_server.envoy.proto import ADS
 from xds_server.mesh.model import Http
 
@@ -53,4 +53,13 @@ def api_connections(route_table: str) -> Any:
     return http_connection_manager_pb2.HttpConnectionManager(
         rds={"config_source": ADS, "route_config_name": route_table},
         http_filters=http_filters(GRPC_ORDER),
+    )
+
+
+def served_connections(name: str) -> Any:
+    """For an xDS-enabled gRPC server: it answers every request itself."""
+    every = {"match": {"prefix": "/"}, "non_forwarding_action": {}}
+    return http_connection_manager_pb2.HttpConnectionManager(
+        route_config={"name": name, "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [every]}]},
+        http_filters=http_filters(GRPC_SERVER_ORDER),
     )

@@ -14,11 +14,11 @@ from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 
 from xds_server.envoy import tls
 from xds_server.envoy.chain_matches import chain_matches, is_tls, quic_match
-from xds_server.envoy.http_connections import api_connections, http_connections
+from xds_server.envoy.http_connections import api_connections, http_connections, served_connections
 from xds_server.envoy.proto import address, packed
 from xds_server.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource, sealed
 from xds_server.envoy.tcp_proxy import clusters, tcp_proxy
-from xds_server.mesh.model import ApiListener, Chain, Direction, Http, Listener
+from xds_server.mesh.model import ApiListener, Chain, Direction, GrpcServer, Http, Listener
 
 _DIRECTIONS = {Direction.INBOUND: "INBOUND", Direction.OUTBOUND: "OUTBOUND"}
 
@@ -72,6 +72,18 @@ def api_listener(value: ApiListener) -> Resource:
         name=value.name, api_listener={"api_listener": packed(api_connections(value.route_table))}
     )
     return sealed(LISTENER, value.name, message, value.origins, [(ROUTE, value.route_table)])
+
+
+def grpc_server(value: GrpcServer) -> Resource:
+    """What an xDS-enabled gRPC server reads (gRFC A36). The address must be the one that it listens on."""
+    name = "envoy.filters.network.http_connection_manager"
+    message = listener_pb2.Listener(
+        name=value.name,
+        address=address(value.address, value.port),
+        traffic_direction="INBOUND",
+        filter_chains=[{"filters": [{"name": name, "typed_config": packed(served_connections(value.name))}]}],
+    )
+    return sealed(LISTENER, value.name, message, value.origins)
 
 
 def _listener_filters(value: Listener, inspects: bool, detects: bool) -> Iterator[dict[str, Any]]:

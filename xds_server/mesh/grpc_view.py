@@ -1,6 +1,7 @@
 """What a proxyless gRPC client sees: `xds:///service.namespace.svc.cluster.local:port` for every service port.
 
-It takes less than Envoy does (gRFC A27, A28, A37, A42, A48): what it would refuse is left out and named.
+It takes less than Envoy does (gRFC A27, A28, A37, A42, A48): what it would refuse is left out and named. A gRPC server
+may take its listener from here too, if it listens on every address.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
+from xds_server.mesh.inbound_ports import service_ports
 from xds_server.mesh.model import (
     Algorithm,
     ApiListener,
     Backend,
+    Connections,
     Discovery,
+    GrpcServer,
     LoadBalancing,
     Protocol,
     Route,
@@ -24,12 +28,15 @@ from xds_server.mesh.model import (
     ServicePort,
     VirtualHost,
 )
+from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.route_tables import Gathered
 from xds_server.mesh.scope import EVERYTHING
 from xds_server.mesh.service_hosts import ServiceRoutes
 from xds_server.mesh.visibility import visible
+
+ANY_ADDRESS = ("0.0.0.0", "::")
 
 
 class GrpcView:
@@ -47,6 +54,19 @@ class GrpcView:
             gathered.notes += notes
             self.route_tables.append(table)
             self.api_listeners += [memo(_api_listener, service, port, host) for host in hosts]
+
+
+def grpc_servers(mesh: Mesh, proxy: Proxy, memo: Memo) -> tuple[tuple[GrpcServer, ...], tuple[Diagnostic, ...]]:
+    """What the workload asks for when it is a gRPC server that takes its configuration from xDS (gRFC A36), for each
+    port to which a service leads."""
+    notes: list[Diagnostic] = []
+    ports = list(service_ports(mesh, proxy, Connections(), notes)) if proxy.labels else []
+    servers = (memo(_grpc_server, address, port.port.number, port.origin) for port in ports for address in ANY_ADDRESS)
+    return tuple(servers), tuple(notes)
+
+
+def _grpc_server(address: str, port: int, origin: Origin) -> GrpcServer:
+    return GrpcServer(names.grpc_server(address, port), address, port, (origin,))
 
 
 def _api_listener(service: Service, port: ServicePort, host: str) -> ApiListener:

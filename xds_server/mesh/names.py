@@ -98,6 +98,20 @@ def parse_listener(name: str) -> tuple[str, int]:
     return address, int(port)
 
 
+GRPC_SERVER = "xds.istio.io/grpc/lds/inbound/%s"
+"""The listener that an xDS-enabled gRPC server asks for, of the address that it listens on (gRFC A36)."""
+
+
+def grpc_server(address: str, port: int) -> str:
+    """`xds.istio.io/grpc/lds/inbound/0.0.0.0:8080`; of an IPv6 address, `.../[::]:8080`."""
+    return GRPC_SERVER % (f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
+
+
+def parse_grpc_server(name: str) -> tuple[str, int]:
+    address, _, port = name.removeprefix(GRPC_SERVER % "").rpartition(":")
+    return address.strip("[]"), int(port)
+
+
 def virtual_host(host: str, port: int) -> str:
     """`myapp.example.com:80`."""
     return f"{host}:{port}"

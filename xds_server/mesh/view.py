@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic
 from xds_server.memo import Memo, keep, last
 from xds_server.mesh.backends import BackendRef, backend, backend_endpoints, site
 from xds_server.mesh.endpoints import NO_ENDPOINTS
 from xds_server.mesh.gateway_view import GatewayView
-from xds_server.mesh.grpc_view import GrpcView, grpc_backend
+from xds_server.mesh.grpc_view import GrpcView, grpc_backend, grpc_servers
 from xds_server.mesh.model import (
     ApiListener,
     Backend,
     BackendEndpoints,
     Discovery,
+    GrpcServer,
     Listener,
     NameTable,
     RouteTable,
@@ -45,6 +48,7 @@ def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
     return View(
         listeners=shape.listeners,
         api_listeners=shape.api_listeners,
+        grpc_servers=shape.grpc_servers,
         route_tables=shape.route_tables,
         name_tables=shape.name_tables,
         backends=backends,
@@ -63,6 +67,7 @@ class Shape(Value, frozen=True, eq=False, gc=False):
     diagnostics: tuple[Diagnostic, ...]
     listeners: tuple[Listener, ...] = ()
     api_listeners: tuple[ApiListener, ...] = ()
+    grpc_servers: tuple[GrpcServer, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
     name_tables: tuple[NameTable, ...] = ()
 
@@ -94,7 +99,12 @@ def _sidecar(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
 
 
 def _grpc(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
-    return memo(_grpc_shape, lasting(mesh, memo), proxy, memo)
+    servers, notes = grpc_servers(mesh, proxy, memo)
+    return memo(_with_servers, memo(_grpc_shape, lasting(mesh, memo), proxy, memo), servers, notes)
+
+
+def _with_servers(shape: Shape, servers: tuple[GrpcServer, ...], notes: tuple[Diagnostic, ...]) -> Shape:
+    return msgspec.structs.replace(shape, grpc_servers=servers, diagnostics=(*shape.diagnostics, *notes))
 
 
 def _grpc_shape(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:

@@ -26,6 +26,7 @@ from xds_server.mesh.model import (
     Endpoint,
     Fault,
     Forward,
+    GrpcServer,
     HashKey,
     HeaderEdits,
     HeaderMatch,
@@ -385,6 +386,7 @@ def full_view(certificate: bytes = b"certificate", key: bytes = b"key", authorit
     return View(
         listeners=LISTENERS,
         api_listeners=(ApiListener("web.example.com:80", "grpc", MORE),),
+        grpc_servers=(GrpcServer("of-a-grpc-server", "0.0.0.0", 50051, MORE),),
         name_tables=(
             NameTable("dns", "127.0.0.1", 20053, (("a.example.com", ("10.0.0.1", "10.0.0.2")), ("b", ("::1",))), MORE),
         ),

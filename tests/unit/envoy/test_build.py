@@ -45,7 +45,7 @@ def test_nothing_of_the_full_view_is_left_out() -> None:
     assert BUGS == ()
     counted = {short: len(RESOURCES.by_type[kind]) for short, kind in TYPES.items()}
     assert counted == {
-        "lds": len(VIEW.listeners) + len(VIEW.api_listeners) + len(VIEW.name_tables),
+        "lds": len(VIEW.listeners) + len(VIEW.api_listeners) + len(VIEW.grpc_servers) + len(VIEW.name_tables),
         "rds": len(VIEW.route_tables),
         "cds": len(VIEW.backends),
         "eds": len(VIEW.endpoints),

@@ -84,3 +84,8 @@ def test_a_host_is_read_in_its_namespace(host: str, namespace: str, expected: st
 )
 def test_short_hosts(host: str, namespace: str, expected: tuple[str, ...]) -> None:
     assert names.short_hosts(host, namespace) == expected
+
+
+@given(PORT, st.ip_addresses().map(str))
+def test_the_name_of_a_grpc_server_has_an_inverse(port: int, address: str) -> None:
+    assert names.parse_grpc_server(names.grpc_server(address, port)) == (address, port)

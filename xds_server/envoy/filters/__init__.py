@@ -35,6 +35,11 @@ GRPC_ORDER: tuple[HttpFilter, ...] = (
 )
 """What a proxyless gRPC client knows; it refuses a listener with any other filter."""
 
+GRPC_SERVER_ORDER: tuple[HttpFilter, ...] = (
+    router,  # terminal; a server refuses faults (gRFC A33)
+)
+"""What an xDS-enabled gRPC server knows."""
+
 
 def http_filters(order: tuple[HttpFilter, ...]) -> list[dict[str, Any]]:
     """The HttpFilters of a listener."""

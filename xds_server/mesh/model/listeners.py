@@ -131,6 +131,15 @@ class ApiListener(Value, frozen=True, eq=False, gc=False):
     origins: tuple[Origin, ...]
 
 
+class GrpcServer(Value, frozen=True, eq=False, gc=False):
+    """What an xDS-enabled gRPC server asks for, which listens on this address: it serves whatever it is asked."""
+
+    name: str
+    address: str
+    port: int
+    origins: tuple[Origin, ...]
+
+
 class Certificate(Value, frozen=True, eq=False, gc=False):
     """A PEM certificate chain and its private key. `key` never leaves the process but in SDS."""
 
