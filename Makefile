@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test compose-test check lint format types golden docs bench clean
+.PHONY: help setup demo test compose-test mutations check lint format types golden docs bench clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ test: setup ## Run the whole test suite
 
 compose-test: setup ## Drive docker-compose.yml as a user would; needs a Docker engine
 	$(BIN)/python -m pytest tests/compose --compose -n 0 -rs
+
+mutations: setup ## Break the delivery in sixty ways, each of which a test must notice; about half an hour
+	$(BIN)/python -m tests.protocol.mutations
 
 check: lint types ## Everything but the tests: style, types, layers, spelling
 	$(BIN)/lint-imports

@@ -1,6 +1,6 @@
-"""Breaks the delivery in one way after the other, and asks whether a test of this folder notices.
+"""Breaks the delivery in one way after the other (mutations.txt), and asks whether a test of this folder notices.
 
-Usage: python -m tests.protocol.mutations [WORD...]     only those whose description contains a word
+Usage: make mutations, or python -m tests.protocol.mutations [WORD...] for those whose description contains a word
 Exits with 1 when a mutation survives. A mutation that does not fit the code any more is an error too.
 """
 

@@ -244,6 +244,26 @@ def test_a_cluster_on_trial_that_is_in_flight_again_is_not_said_to_be_removed() 
     assert all(got.removed == [] for got in client.take(CDS))
 
 
+def test_a_refused_listener_that_is_published_no_more_keeps_no_cluster() -> None:
+    """While it is published, the client goes on with the one of an earlier stream, whose routes may lead anywhere."""
+    world = GroupWorld(resource(CDS, "a"), resource(LDS, "l", "bad"))
+    client = world.delta()
+    client.ask(CDS, versions={"a": "a-0"})
+    client.ask(LDS, versions={"l": "l-0"})
+    clusters, others = client.one(CDS), resource(CDS, "b")
+    client.ack(clusters)
+    listeners = client.one(LDS)
+    world.offer(others)
+    client.nack(listeners)
+    removed: list[str] = []
+    for _ in range(4):
+        for got in client.take():
+            removed += got.removed
+            client.ack(got)
+        client.wait(10)
+    assert removed == ["l", "a"]
+
+
 @VARIANTS
 def test_a_source_that_replaces_a_suspect_during_the_search_ends_it(variant: str) -> None:
     world = GroupWorld(*(resource(CDS, name, "bad") for name in "abcd"))

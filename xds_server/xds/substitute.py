@@ -82,7 +82,8 @@ def spared(
         leading = [resource for kind in routing for resource in target.by_type[kind].rows.values()]
         names |= {name for resource in leading for kind, name in resource.references if kind == CLUSTER}
         kept = {(kind, name) for kind, had in accepted for name, have in had.rows.items() if isinstance(have, str)}
-        if any(r.type_url in routing and (r.type_url, r.name) in kept for r in withheld):
+        staying = (r for r in withheld if r.type_url in routing and r.name in published.by_type[r.type_url].rows)
+        if any((r.type_url, r.name) in kept for r in staying):
             names |= held.rows.keys()
     return frozenset(names)
 
