@@ -127,12 +127,15 @@ def of_directory(count: int) -> dict[str, tuple[float, float]]:
         floor = cpu(lambda: [events(file.read_text()) for file in files])
         before = memory(os.getpid(), "VmRSS")
         store = Store(["d"])
-        reading = directory.Reading(Batch(""))
+        reading: directory.Reading | None = None
 
-        def look() -> None:
+        def look(*touched: str) -> None:
             nonlocal reading
-            reading = directory.look(place, reading)
-            store.apply("d", reading.batch)
+            reading = directory.look(place, reading, touched) if reading else directory.look(place)
+            if reading.changes is not None:
+                store.update("d", reading.changes)
+            else:
+                store.apply("d", reading.batch)
 
         cold = cpu(look)
         assert sum(map(len, store.changes.value.by_type.values())) == count
@@ -144,7 +147,7 @@ def of_directory(count: int) -> dict[str, tuple[float, float]]:
         for number, file in enumerate(files[:CHANGES]):
             text = yaml.dump(slice_of(number, 1), Dumper=yaml.CSafeDumper)
             file.write_text(text)
-            edits.append(cpu(look))
+            edits.append(cpu(lambda name=str(file): look(name)))  # type: ignore[misc]
         size = sum(file.stat().st_size for file in files) / 2**20
         return {
             "cold": (cold, floor),

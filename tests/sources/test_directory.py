@@ -17,7 +17,7 @@ from xds_server.kube.snapshot import Snapshot
 from xds_server.sources import directory
 from xds_server.sources.directory import look, read, watch
 from xds_server.sources.yaml import MAX_FILE_BYTES
-from xds_server.store import Batch, Store
+from xds_server.store import Batch, Changes, Store
 
 RARELY = 60_000
 OFTEN = 100
@@ -212,17 +212,106 @@ def mount_config_map(volume: Path, version: str, **files: str) -> None:
             shutil.rmtree(old)
 
 
+def test_a_look_at_touched_files_opens_no_others(conf: Path) -> None:
+    for name in ("a", "b", "c"):
+        (conf / f"{name}.yaml").write_text(service(name))
+    first = look(str(conf))
+    for name in ("a", "b"):
+        (conf / f"{name}.yaml").write_text(service(f"{name}2"))
+    (conf / "d.yaml").write_text(service("d"))
+    second = look(str(conf), first, [f"{conf}/a.yaml", f"{conf}/d.yaml", f"{conf}/.swap.yaml", f"{conf}/gone.yaml"])
+    assert names(second.batch) == ["a2", "b", "c", "d"]
+    assert look(str(conf), second, [f"{conf}/c.yaml"]).batch is second.batch
+
+
+def replace_by_link(conf: Path) -> None:
+    (conf / "a.yaml").unlink()
+    (conf / "a.yaml").symlink_to(conf / "b.yaml")
+
+
+def move_directory(conf: Path) -> None:
+    (conf / "sub").rename(conf / "bus")
+
+
+@pytest.mark.parametrize(
+    ("change", "touched", "expected"),
+    [
+        (lambda conf: (conf / "a.yaml").unlink(), ["a.yaml"], ["b", "c"]),
+        (replace_by_link, ["a.yaml"], ["b", "c"]),
+        (move_directory, ["sub", "bus"], ["a", "b", "c"]),
+        (lambda conf: (conf / "new").mkdir(), ["new"], ["a", "b", "c"]),
+        (lambda conf: None, ["elsewhere/x.yaml"], ["a", "b", "c"]),
+    ],
+    ids=["a file is gone", "a link", "a directory moved", "a new directory", "outside"],
+)
+def test_what_is_no_plain_file_has_the_whole_directory_looked_at(
+    conf: Path, change: Callable[[Path], object], touched: list[str], expected: list[str]
+) -> None:
+    (conf / "sub").mkdir()
+    for name in ("a", "b", "sub/c"):
+        (conf / f"{name}.yaml").write_text(service(name[-1]))
+    first = look(str(conf))
+    change(conf)
+    second = look(str(conf), first, [f"{conf}/{name}" for name in touched])
+    assert names(second.batch) == expected
+    assert second.files.keys() == look(str(conf)).files.keys()
+
+
+def test_changes_lead_to_the_snapshots_that_whole_batches_lead_to(conf: Path) -> None:
+    steps: list[tuple[str, str | None]] = [
+        ("a.yaml", service("a") + "---\n" + service("b")),
+        ("c.yaml", service("c")),
+        ("c.yaml", "# moved down\n" + service("c")),
+        ("a.yaml", service("b") + "---\n" + service("d")),
+        ("e.yaml", service("c")),  # twice
+        ("c.yaml", service("f")),
+        ("e.yaml", service("e")),
+        ("g.yaml", "apiVersion: v1\nkind: Unknown\nmetadata: {name: x}\n"),
+        ("a.yaml", service("b")[:-2]),  # broken
+        ("a.yaml", service("b")),
+        ("g.yaml", None),
+        ("c.yaml", None),
+    ]
+    by_changes, by_batches = Store(), Store()
+    reading = look(str(conf))
+    by_changes.apply("files", reading.batch)
+    told = 0
+    for name, text in steps:
+        path = conf / name
+        if text is None:
+            path.unlink()
+        else:
+            path.write_text(text)
+        reading = look(str(conf), reading, [str(path)])
+        whole = by_batches.apply("files", reading.batch)
+        if reading.changes is not None:
+            told += 1
+            followed = by_changes.update("files", reading.changes)
+        else:
+            followed = by_changes.apply("files", reading.batch)
+        assert [(ref, str(source)) for ref, source in followed.sources.items()] == [
+            (ref, str(source)) for ref, source in whole.sources.items()
+        ]
+        assert services(followed) == services(whole)
+        assert followed.diagnostics == whole.diagnostics
+        assert followed.last_good == whole.last_good
+    assert told == 6
+
+
 class Watched:
     """A store that follows a directory."""
 
-    def __init__(self, batches: AsyncIterator[Batch]) -> None:
-        self._batches = batches
+    def __init__(self, news: AsyncIterator[Batch | Changes]) -> None:
+        self._news = news
         self._store = Store()
 
     async def until(self, holds: Callable[[Snapshot], bool]) -> Snapshot:
         """The first snapshot, from the next batch on, of which it holds."""
-        async for batch in self._batches:
-            snapshot = self._store.apply("files", batch)
+        async for news in self._news:
+            if isinstance(news, Batch):
+                snapshot = self._store.apply("files", news)
+            else:
+                snapshot = self._store.update("files", news)
             if holds(snapshot):
                 return snapshot
         raise AssertionError("the watch ended")

@@ -1,7 +1,8 @@
 """Objects from a directory of YAML and JSON files, a single file, or stdin; read once or watched.
 
-Whatever happens, the directory is read again as a whole: editors save by renaming, and a ConfigMap volume swaps the
-symlink `..data`, so that the events alone say little. Files that did not change are not opened.
+Where events name plain files, only these are looked at. Whatever else happens, the directory is looked at as a whole:
+a ConfigMap volume swaps the symlink `..data`, directories come and go, events get lost. Files that did not change are
+not opened.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
@@ -20,13 +21,16 @@ import msgspec
 import watchfiles
 
 from xds_server.diagnostics import Diagnostic, Position, diagnostic
+from xds_server.kube.decode import kind_of
 from xds_server.sources.yaml import MAX_FILE_BYTES, Loaded, load, too_large
-from xds_server.store import Batch
+from xds_server.store import Batch, Changes
 
 STDIN = "-"
 SUFFIXES = (".yaml", ".yml", ".json")
-QUIET_MILLISECONDS = 50
+QUIET_MILLISECONDS = 20
 """A change is read when there was none for this long, so that a file is not caught while it is written."""
+BUSY_MILLISECONDS = 500
+"""Where changes do not stop, they are read this often."""
 LOOK_MILLISECONDS = 5_000
 """How often to look even if nothing was noticed: for network file systems, and links to places outside."""
 MISSING_MILLISECONDS = 1_000
@@ -45,11 +49,16 @@ class File(msgspec.Struct, frozen=True, eq=False):
 
 
 class Reading(msgspec.Struct, frozen=True, eq=False):
-    """One look at the whole directory. files, failures: by name; failures are of what cannot be read."""
+    """One look at the directory. files, failures: by name; failures are of what cannot be read. directories: those
+    that the files are in. has_links: to one of them, or to a file.
+    changes: since the last look, if they say everything; else the batch does."""
 
     batch: Batch
     files: Mapping[str, File] = {}
     failures: Mapping[str, Diagnostic] = {}
+    directories: frozenset[str] = frozenset()
+    has_links: bool = False
+    changes: Changes | None = None
 
 
 _NOTHING = Reading(Batch(""))
@@ -60,29 +69,96 @@ def read(directory: str) -> Batch:
     return look(directory).batch
 
 
-def look(directory: str, last: Reading = _NOTHING) -> Reading:
-    """Reads again what changed since the last look; its batch is the same object if nothing did."""
+def look(directory: str, last: Reading = _NOTHING, touched: Collection[str] = ()) -> Reading:
+    """Reads again what changed since the last look; its batch is the same object if nothing did.
+
+    touched: the only names that have changed, if that is known.
+    """
     if directory == STDIN:
         loaded = load(sys.stdin.buffer.read(MAX_FILE_BYTES + 1), "<stdin>")
         return Reading(_batch("stdin", {"<stdin>": loaded}, {}))
     now = time.time_ns()
+    known = _touched(last, touched, now) if touched else None
+    if known is not None:
+        return _reading(directory, last, known, {}, last.directories, has_links=False)
+    tree = _walk(directory)
     files: dict[str, File] = {}
     failures: dict[str, Diagnostic] = {}
-    for name, failure in _walk(directory):
+    for name, failure in tree.names:
         try:
             if failure is not None:
                 raise failure
             files[name] = _file(name, last.files.get(name), now)
         except OSError as error:
             failures[name] = _unreadable(name, error.strerror or str(error))
+    return _reading(directory, last, files, failures, tree.directories, tree.has_links)
+
+
+def _reading(
+    directory: str,
+    last: Reading,
+    files: Mapping[str, File],
+    failures: Mapping[str, Diagnostic],
+    directories: frozenset[str],
+    has_links: bool,
+) -> Reading:
     if _same(files, last.files) and failures == last.failures and last is not _NOTHING:
-        return Reading(last.batch, files, failures)
+        return Reading(last.batch, files, failures, directories, has_links)
     batch = _batch(directory, {name: file.loaded for name, file in files.items()}, failures)
-    return Reading(batch, files, failures)
+    changes = _difference(last, batch, files) if last is not _NOTHING else None
+    return Reading(batch, files, failures, directories, has_links, changes)
 
 
-async def watch(directory: str, look_milliseconds: int = LOOK_MILLISECONDS) -> AsyncGenerator[Batch, None]:
-    """What is in the directory now, then again after every change that alters it. Never ends by itself.
+def _touched(last: Reading, touched: Collection[str], now: int) -> Mapping[str, File] | None:
+    """All files, of which only these were looked at; None when that would not be enough."""
+    if last.has_links or last.failures:
+        return None
+    files = dict(last.files)
+    for name in touched:
+        directory, base = os.path.split(name)
+        try:
+            is_plain = stat.S_ISREG(os.lstat(name).st_mode)
+        except OSError:
+            is_plain = name not in files and name not in last.directories  # it came and went
+            if is_plain:
+                continue
+        if not is_plain or (name not in files and directory not in last.directories):
+            return None
+        if name not in files and (base.startswith(".") or not base.endswith(SUFFIXES)):
+            continue
+        try:
+            files[name] = _file(name, files.get(name), now)
+        except OSError:
+            return None
+    return files if len(files) == len(last.files) else dict(sorted(files.items()))
+
+
+def _difference(last: Reading, batch: Batch, files: Mapping[str, File]) -> Changes | None:
+    """What differs, if that says everything: nothing was or is wrong, and none of these objects is there twice."""
+    if last.batch.diagnostics or batch.diagnostics:
+        return None
+    names = [name for name in files.keys() | last.files.keys() if _loaded(files, name) is not _loaded(last.files, name)]
+    before = {raw.ref: raw for name in names for raw in _loaded(last.files, name).raws}
+    after = {raw.ref: raw for name in names for raw in _loaded(files, name).raws}
+    if any(kind_of(raw) is None for raw in (*before.values(), *after.values())):
+        return None
+    refs = before.keys() | after.keys()
+    for raws, found in ((last.batch.raws, before), (batch.raws, after)):
+        if sum(raw.ref in refs for raw in raws) != len(found):
+            return None
+    return Changes(tuple(after.values()), tuple(before.keys() - after.keys()))
+
+
+def _loaded(files: Mapping[str, File], name: str) -> Loaded:
+    return files[name].loaded if name in files else _NO_OBJECTS
+
+
+_NO_OBJECTS = Loaded()
+
+
+async def watch(directory: str, look_milliseconds: int = LOOK_MILLISECONDS) -> AsyncGenerator[Batch | Changes, None]:
+    """What is in the directory now, then again after every change that alters it, or only what changed. Never ends by
+    itself.
 
     A directory that disappears gives a batch that says so, and is found again when it is back. Reading is done in
     a thread.
@@ -90,39 +166,40 @@ async def watch(directory: str, look_milliseconds: int = LOOK_MILLISECONDS) -> A
     reading = _NOTHING
     while True:
         async with aclosing(_changes(directory, look_milliseconds)) as changes:
-            change = asyncio.ensure_future(anext(changes, False))
+            change = asyncio.ensure_future(anext(changes, None))
             try:
                 await asyncio.sleep(0)  # lets the watcher begin, so that nothing is lost between it and the reading
-                is_watched = True
-                while is_watched:
-                    latest = await asyncio.to_thread(look, directory, reading)
+                touched: Collection[str] | None = ()
+                while touched is not None:
+                    latest = await asyncio.to_thread(look, directory, reading, touched)
                     if latest.batch is not reading.batch:
-                        yield latest.batch
+                        yield latest.changes or latest.batch
                     reading = latest
-                    is_watched = await change
-                    change = asyncio.ensure_future(anext(changes, False))
+                    touched = await change
+                    change = asyncio.ensure_future(anext(changes, None))
             finally:
                 change.cancel()
                 await asyncio.gather(change, return_exceptions=True)
 
 
-async def _changes(directory: str, look_milliseconds: int) -> AsyncGenerator[bool, None]:
-    """True when it is time to look; ends when the directory must be watched anew, because it is another one."""
+async def _changes(directory: str, look_milliseconds: int) -> AsyncGenerator[Collection[str], None]:
+    """The names of what changed when it is time to look, none to look at everything; ends when the directory must be
+    watched anew, because it is another one."""
     identity = _identity(directory)
     if identity is not None:
         try:
-            async for _ in watchfiles.awatch(
+            async for found in watchfiles.awatch(
                 directory,
                 watch_filter=None,
                 step=QUIET_MILLISECONDS,
-                debounce=10 * QUIET_MILLISECONDS,
+                debounce=BUSY_MILLISECONDS,
                 rust_timeout=look_milliseconds,
                 yield_on_timeout=True,
                 ignore_permission_denied=True,
             ):
                 if _identity(directory) != identity:
                     return
-                yield True
+                yield {name for _, name in found}
         except (OSError, RuntimeError):  # watchfiles' own errors are RuntimeErrors
             pass  # gone again, or the system has no watches left: looking from time to time must do
     await asyncio.sleep(min(look_milliseconds, MISSING_MILLISECONDS) / 1000)
@@ -136,14 +213,24 @@ def _identity(path: str) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
-    """The files below a directory, sorted by name, each with why it cannot be read. Links are followed, but nothing
-    is named twice. Hidden entries are left out: editors' and a ConfigMap volume's own (`..data`)."""
+class _Tree(msgspec.Struct, frozen=True, eq=False):
+    """names: the files below a directory, sorted, each with why it cannot be read. directories, has_links: as those of
+    a Reading."""
+
+    names: list[tuple[str, OSError | None]]
+    directories: frozenset[str] = frozenset()
+    has_links: bool = False
+
+
+def _walk(root: str) -> _Tree:
+    """Links are followed, but nothing is named twice. Hidden entries are left out: editors' and a ConfigMap volume's
+    own (`..data`)."""
     if not os.path.isdir(root):
-        yield root, None
-        return
+        return _Tree([(root, None)], has_links=os.path.islink(root))
     names: list[tuple[str, str, OSError | None]] = []  # each with its real path
     seen: set[tuple[int, int]] = set()
+    directories: list[str] = []
+    has_links = False
     pending = [root]
     while pending:
         directory = pending.pop()
@@ -157,8 +244,10 @@ def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
+        directories.append(directory)
         real = os.path.realpath(directory)
         for entry in entries:
+            has_links |= entry.is_symlink()
             if entry.name.startswith("."):
                 continue
             if _is_directory(entry):
@@ -167,11 +256,10 @@ def _walk(root: str) -> Iterator[tuple[str, OSError | None]]:
                 # Asking the system for each real path would be most of the work in a directory of thousands.
                 path = os.path.realpath(entry.path) if entry.is_symlink() else f"{real}/{entry.name}"
                 names.append((entry.path, path, None))
-    named: set[str] = set()
+    named: dict[str, tuple[str, OSError | None]] = {}  # by the real path
     for name, path, failure in sorted(names, key=lambda found: found[0]):
-        if path not in named:
-            named.add(path)
-            yield name, failure
+        named.setdefault(path, (name, failure))
+    return _Tree(list(named.values()), frozenset(directories), has_links)
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:

@@ -13,7 +13,7 @@ from xds_server.sources.condition import Condition
 from xds_server.sources.kubernetes import News
 from xds_server.sources.kubernetes_api import Access
 from xds_server.sources.kubernetes_resources import Scope, parse_selectors
-from xds_server.store import Batch
+from xds_server.store import Batch, Changes
 
 READ_SECONDS = 30.0
 """How long reading a cluster once may take."""
@@ -25,16 +25,19 @@ async def follow(source: str, inputs: Inputs, tell: Callable[[News], None]) -> N
         await kubernetes.watch(access_of(inputs), scope_of(inputs), tell)
         return
     is_read = False
-    async with aclosing(directory.watch(source)) as batches:
-        async for batch in batches:
+    async with aclosing(directory.watch(source)) as found:
+        async for news in found:
             if source == inputs.mesh_config:
-                batch = mesh_file.batch(source)
-            is_lost = source in batch.broken
+                news = mesh_file.batch(source)
+            if isinstance(news, Changes):  # of what was read before, and is not lost
+                tell(news)
+                continue
+            is_lost = source in news.broken
             # What could never be read is not known to be empty: proxies would lose all that they have.
-            is_read = is_read or not is_lost or bool(batch.raws)
+            is_read = is_read or not is_lost or bool(news.raws)
             if is_read:
-                tell(batch)
-            tell(Condition(lost=_problems(source, batch) if is_lost else ()))
+                tell(news)
+            tell(Condition(lost=_problems(source, news) if is_lost else ()))
 
 
 def _problems(source: str, batch: Batch) -> tuple[str, ...]:
