@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
 import json
 import sys
@@ -27,6 +26,7 @@ from xds_server.xds.server import Options, XdsServer, channel_options  # isort: 
 import grpc
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 
+from xds_server import process
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, Resources, keyed
 from xds_server.fleet import Fleet
 from xds_server.kube.discovery import EndpointSlice
@@ -118,9 +118,10 @@ def usage() -> str:
 
 
 async def main(kind: str) -> None:
+    process.prepare()
     server: Real | Floor = Real() if kind == "xds" else Floor()
     print(await server.start(), flush=True)
-    gc.freeze()
+    process.settle()
     ports, tables = itertools.count(1001), itertools.cycle(ROUTES)
     commands: dict[str, Callable[[], None]] = {
         "endpoints": lambda: server.publish(assignment(name(0), next(ports))),

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from xds_server import process
 from xds_server.admin import introspection
 from xds_server.admin.app import Answers, admin_app
 from xds_server.admin.metrics import SourceMetrics
@@ -62,6 +63,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
             tasks.create_task(admin.run())
             await _either(fleet.answering, stop)
             if fleet.answering.is_set():
+                process.settle()
                 xds_address, admin_address = f"{settings.xds_host}:{port}", f"{settings.admin_host}:{admin.port}"
                 stale = {"stale": readiness.stale()} if readiness.stale() else {}
                 log.info("serving", sources=settings.sources, xds=xds_address, admin=admin_address, **stale)

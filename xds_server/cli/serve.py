@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from xds_server import process
 from xds_server.cli.exits import CLEAN, CannotRun
 from xds_server.cli.inputs import check_sources, with_directory
 from xds_server.cli.options import Command
@@ -45,6 +46,7 @@ def _run(settings: Settings) -> int:
     from xds_server.xds.credentials import CredentialsError
 
     configure(settings)
+    process.prepare()
     try:
         asyncio.run(_until_signal(serve, settings))
     except (CredentialsError, LastGoodError) as error:

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
-from xds_server.xds.order import PHASES, REACHED, SENDING, Offer, Phase
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, ROUTE, Resource
+from xds_server.xds.order import PHASES, REACHED, SENDING, Phase
 from xds_server.xds.plan import has_all, plan, restated
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
@@ -21,10 +21,13 @@ from xds_server.xds.states import ResourceStatus, State, TypeStatus
 from xds_server.xds.substitute import Accepted, Published, spared, stripped, stuck, substitute
 from xds_server.xds.table import (
     ABSENT,
+    EMPTY_TABLES,
     NOTHING,
     Change,
     Table,
-    union,
+    changed,
+    offered,
+    resumed,
     version_info,
     version_of,
     wanted,
@@ -76,7 +79,7 @@ class Session:
         self._published = published
         self._target = published.tables
         self._watches: dict[str, Watch] = {}
-        self._views: dict[str, Table] = {}
+        self._views = EMPTY_TABLES
         self._phase = _LAST
         self._refused = _NONE
         self._exempt = _NONE
@@ -171,7 +174,10 @@ class Session:
 
     def settled(self) -> bool:
         """Whether the client has accepted all that is published, as far as it asked for it."""
-        return self._phase == _LAST and not any(watch.in_flight or watch.due for watch in self._watches.values())
+        for watch in self._watches.values():
+            if watch.in_flight or watch.due:
+                return False
+        return self._phase == _LAST
 
     def _status(self, type_url: str) -> TypeStatus:
         watch = self._watches.get(type_url)
@@ -192,13 +198,11 @@ class Session:
         """A client that comes back with configuration gets it in phases; one that has none gets all at once."""
         if request.version or request.versions:
             self._resuming = True
-            self._views.update(self._published.before.by_type if self._published.before else {})
-            for type_url in (LISTENER, ROUTE):
-                self._views.pop(type_url, None)
+            self._views = self._shared(resumed, self._published.before)
             self._retarget(force=True)
         else:
             self._retarget()
-            self._views.update(self._target.by_type)
+            self._views = self._target
 
     def _retarget(self, force: bool = False) -> None:
         """Sets out for what is to be offered in the end: everything published, but what is withheld."""
@@ -214,15 +218,14 @@ class Session:
                 watch.due = True
         if target is not self._target or force:
             self._target = target
-            changes = list(self._offered(PHASES[0]))
+            changes = self._offered(0)
             if force or changes:
                 self._phase = 0
             elif self._phase:
                 self._phase = 1
-                changes = list(self._offered(PHASES[1]))
-            for type_url, view in changes:
-                self._show(type_url, view)
-            if not self._changes(PHASES[1]) and not self._changes(PHASES[_LAST]):
+                changes = self._offered(1)
+            self._show(changes)
+            if not self._changes(1) and not self._changes(_LAST):
                 self._settle()
 
     def _insist(self, type_url: str, names: frozenset[str]) -> None:
@@ -235,7 +238,7 @@ class Session:
 
     def _forget_refusals(self) -> None:
         """A refusal is of interest as long as the resource is published; it counts while old views still have it."""
-        shown = (self._published.tables.by_type, self._views)
+        shown = (self._published.tables.by_type, self._views.by_type)
         self._refused = frozenset(
             r for r in self._refused if any(t[r.type_url].rows.get(r.name) is r for t in shown if r.type_url in t)
         )
@@ -249,38 +252,31 @@ class Session:
                 withheld = withheld | frozenset(group)
         return withheld
 
-    def _show(self, type_url: str, view: Table) -> None:
-        if self._views.get(type_url) is not view:
-            self._views[type_url] = view
+    def _show(self, changes: tuple[tuple[str, Table], ...]) -> None:
+        if changes:
+            self._views = self._shared(changed, self._views, changes, self._target)
+        for type_url, _ in changes:
             if type_url in self._watches:
                 self._watches[type_url].due = True
 
-    def _offered(self, phase: Phase) -> Iterator[tuple[str, Table]]:
-        """What the phase changes: type URLs and their new views."""
-        for line in phase.lines:
-            new = self._target.by_type[line.type_url]
-            old = self._views.get(line.type_url)
-            if old is new:
-                continue
-            if old is not None and line.offer is Offer.BOTH:
-                new = self._shared(union, old, new)
-            if old is not new:
-                yield line.type_url, new
+    def _offered(self, phase: int) -> tuple[tuple[str, Table], ...]:
+        if self._views is self._target:
+            return ()
+        return self._shared(offered, self._shared, self._views, self._target, phase)
 
     def _advance(self, now: float) -> bool:
         """Enters the next phase if its time has come. False when there is none, or it must wait."""
         if self._phase == _LAST:
             return False
         phase = PHASES[self._phase + 1]
-        if self._changes(phase) and not self._answered(phase, now):
+        if self._changes(self._phase + 1) and not self._answered(phase, now):
             if self._gate is None:
                 self._gate = now + phase.bound
             if now < self._gate:
                 return False
         self._gate = None
         self._phase += 1
-        for type_url, view in list(self._offered(PHASES[self._phase])):
-            self._show(type_url, view)
+        self._show(self._offered(self._phase))
         if self._phase == _LAST:
             self._settle()
         return True
@@ -293,10 +289,10 @@ class Session:
         for watch in self._watches.values():
             watch.due |= watch.owes_removals
 
-    def _changes(self, phase: Phase) -> bool:
-        if self._resuming or any(True for _ in self._offered(phase)):
+    def _changes(self, phase: int) -> bool:
+        if self._resuming or self._offered(phase):
             return True
-        return phase is PHASES[_LAST] and any(watch.owes_removals for watch in self._watches.values())
+        return phase == _LAST and any(watch.owes_removals for watch in self._watches.values())
 
     def _answered(self, phase: Phase, now: float) -> bool:
         """Whether the client answered what was sent of the types that the phase waits for, as far as it will."""
@@ -341,7 +337,7 @@ class Session:
 
     def _respond(self, type_url: str, watch: Watch, now: float) -> Response | None:
         """What this type has to say, registered as sent; None if nothing."""
-        view = self._views.get(type_url)
+        view = self._views.by_type.get(type_url)
         if view is None or not watch.wants:
             watch.due = False
             return None

@@ -11,7 +11,9 @@ from hashlib import blake2b
 
 import msgspec
 
-from xds_server.envoy.resource import Resource, Resources
+from xds_server.envoy.resource import LISTENER, ROUTE, Resource, Resources
+from xds_server.memo import Memo
+from xds_server.xds.order import PHASES, Offer
 from xds_server.xds.subscription import Subscription
 
 ABSENT = ""
@@ -76,6 +78,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 NOTHING = Change()
 EMPTY_TABLE = Table({})
+EMPTY_TABLES = Tables({})
 EMPTY_HELD = Held({})
 
 
@@ -214,6 +217,31 @@ def doubted(held: Held, names: Iterable[str]) -> Held:
 def restricted(held: Held, names: frozenset[str]) -> Held:
     """Forgets all but `names`."""
     return Held({name: have for name, have in held.rows.items() if name in names})
+
+
+def resumed(before: Tables | None) -> Tables:
+    """What a client that resumes is taken to see: all but what leads to the rest, for which it asks later."""
+    rows = before.by_type if before else {}
+    return Tables({type_url: table for type_url, table in rows.items() if type_url not in (LISTENER, ROUTE)})
+
+
+def offered(memo: Memo, views: Tables, target: Tables, phase: int) -> tuple[tuple[str, Table], ...]:
+    """What a phase changes on the way to the target: type URLs and what is to be seen of them."""
+    changes = []
+    for line in PHASES[phase].lines:
+        new = target.by_type[line.type_url]
+        old = views.by_type.get(line.type_url)
+        if old is not None and old is not new and line.offer is Offer.BOTH:
+            new = memo(union, old, new)
+        if old is not new:
+            changes.append((line.type_url, new))
+    return tuple(changes)
+
+
+def changed(views: Tables, changes: tuple[tuple[str, Table], ...], target: Tables) -> Tables:
+    """The views after the changes: the target itself once all of it is seen, where streams that are alike meet."""
+    by_type = {**views.by_type, **dict(changes)}
+    return target if by_type == target.by_type else Tables(by_type)
 
 
 def union(old: Table, new: Table) -> Table:
