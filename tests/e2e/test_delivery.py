@@ -23,7 +23,9 @@ from xds_server.demo.client import Target
 from xds_server.demo.ports import free_port
 from xds_server.demo.processes import child, find_envoy
 from xds_server.envoy.resource import Resource
+from xds_server.findings import findings
 from xds_server.last_good import opened
+from xds_server.sources.yaml import load
 from xds_server.xds.states import State
 
 TO_WEB = """
@@ -135,6 +137,15 @@ def hundred(bad: bool) -> tuple[list[Resource], list[Resource]]:
     return good, [make[0 if bad else 1](name) for name, make in suspects.items()]
 
 
+def written(names: list[str]) -> tuple[str, dict[str, int]]:
+    """A YAML file with the objects that handmade resources are made from, and the line of each."""
+    text, lines = "", {}
+    for name in names:
+        lines[name] = text.count("\n") + 1
+        text += f"apiVersion: v1\nkind: Handmade\nmetadata: {{name: {name}, namespace: default}}\n---\n"
+    return text, lines
+
+
 def names(resources: list[Resource]) -> dict[str, set[str]]:
     kinds = {"Cluster": "cluster", "ClusterLoadAssignment": "endpoint", "Listener": "listener"}
     kinds |= {"RouteConfiguration": "route", "Secret": "secret"}
@@ -166,8 +177,11 @@ async def test_of_a_hundred_resources_with_seven_bad_ones_every_good_one_is_used
         await eventually(all_good)
         found = server.fleet.diagnostics()
         assert {d.code for d in found} == {"XDS7001"}
-        assert {d.ref.name for d in found if d.ref} == {r.name for r in bad}
         assert all(NODE in d.message for d in found)
+        text, lines = written(sorted({r.name for r in (*good, *bad)}))
+        sources = {raw.ref: raw.source for raw in load(text.encode(), "all.yaml").raws}
+        places = {f.diagnostic.ref.name: str(f.position) for f in findings(found, sources) if f.diagnostic.ref}
+        assert places == {r.name: f"all.yaml:{lines[r.name]}:1" for r in bad}
         _, mended = hundred(bad=False)
         server.publish([*good, *mended])
 
