@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,13 +19,15 @@ from xds_server.admin.server import AdminServer
 from xds_server.catalogue import Level
 from xds_server.envoy.resource import TYPES
 from xds_server.fleet import Fleet, ProxyStatus
-from xds_server.last_good import LastGood, opened
+from xds_server.kept_objects import KeptObjects
+from xds_server.last_good import LastGood
 from xds_server.observer import Observer
 from xds_server.readiness import Readiness
-from xds_server.settings import Settings
+from xds_server.settings import KUBERNETES, Settings
 from xds_server.sources.follow import follow
 from xds_server.sources.health import Health
 from xds_server.sources.kubernetes import News
+from xds_server.state_file import OBJECTS, PROXIES, StateFile, made
 from xds_server.store import Batch, Changes, Store
 from xds_server.version import __version__
 from xds_server.xds.credentials import TlsFiles, credentials
@@ -38,13 +41,14 @@ _SHORT = {type_url: short for short, type_url in TYPES.items()}
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Runs until `stop` is set, then lets the streams end.
 
-    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used, LastGoodError when the
+    Raises OSError when an address is in use, CredentialsError when the TLS files cannot be used, StateError when the
     state directory or its key cannot be, and a group with NoAccess when the configuration of a cluster cannot be.
     """
     clock = asyncio.get_running_loop().time
-    store = Store(settings.sources)
+    last_good, kept = _state(settings)
+    store = Store(settings.sources, kept.load() if kept else {})
     health = Health(settings.sources, clock)
-    fleet = Fleet(store.changes, last_good=_last_good(settings))
+    fleet = Fleet(store.changes, last_good=last_good)
     readiness = Readiness(fleet, health, clock)
     observer = Observer(fleet, store.changes)
     options = options_of(settings)
@@ -58,8 +62,9 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     port = await xds.start()
     try:
         async with asyncio.TaskGroup() as tasks:
-            sources = [follow(name, settings, partial(_take, store, health, name)) for name in settings.sources]
+            sources = [follow(name, settings, partial(_take, store, kept, health, name)) for name in settings.sources]
             running = [tasks.create_task(one) for one in (*sources, fleet.run(), observer.run())]
+            running += [tasks.create_task(kept.run())] if kept else []
             tasks.create_task(admin.run())
             await _either(fleet.answering, stop)
             if fleet.answering.is_set():
@@ -88,8 +93,12 @@ async def _either(*events: asyncio.Event) -> None:
         wait.cancel()
 
 
-def _last_good(settings: Settings) -> LastGood | None:
-    return opened(settings.state_dir, settings.state_key) if settings.state_dir else None
+def _state(settings: Settings) -> tuple[LastGood | None, KeptObjects | None]:
+    """What is kept in the state directory, if there is one."""
+    if not settings.state_dir:
+        return None, None
+    key, directory = made(settings.state_dir, settings.state_key), Path(settings.state_dir)
+    return LastGood(StateFile(directory / PROXIES, key)), KeptObjects(StateFile(directory / OBJECTS, key))
 
 
 def options_of(settings: Settings) -> Options:
@@ -108,10 +117,12 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def _take(store: Store, health: Health, name: str, news: News) -> None:
+def _take(store: Store, kept: KeptObjects | None, health: Health, name: str, news: News) -> None:
     """What a source tells: its objects go to the store, how it is to the operator."""
     if isinstance(news, Batch):
         store.apply(name, news)
+        if kept and name != KUBERNETES:
+            kept.take(name, news.raws, store.good(name))
     elif isinstance(news, Changes):
         store.update(name, news)
     health.tell(name, news)

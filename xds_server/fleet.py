@@ -18,11 +18,12 @@ from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import CLUSTER, TYPES, Resource, Resources, keyed
 from xds_server.keeping import Keeping, Served
 from xds_server.kube.snapshot import Snapshot
-from xds_server.last_good import LastGood, LastGoodError
+from xds_server.last_good import LastGood
 from xds_server.latest import Latest
 from xds_server.memo import Generations, Memo
 from xds_server.mesh.proxy import Proxy
 from xds_server.pace import Pace
+from xds_server.state_file import StateError
 from xds_server.translate import Translation
 from xds_server.xds.group import Group, offered, words
 from xds_server.xds.request import Meaning
@@ -274,7 +275,7 @@ class Fleet:
         if self._remembered is None:
             try:
                 self._remembered = dict(self._last_good.load()) if self._last_good else {}
-            except LastGoodError as error:
+            except StateError as error:
                 log.warning("what proxies got before is unknown", reason=str(error))
                 self._remembered = {}
         return self._remembered

@@ -10,8 +10,9 @@ from itertools import chain
 import structlog
 
 from xds_server.envoy.resource import Resource
-from xds_server.last_good import LastGood, LastGoodError
+from xds_server.last_good import LastGood
 from xds_server.mesh.proxy import Proxy
+from xds_server.state_file import StateError
 
 Served = Mapping[Proxy, Callable[[], Iterable[Resource]]]
 """What each group gets; flattened only where it is called, which may be in a thread."""
@@ -90,7 +91,7 @@ def _saved(
     began = time.thread_time()
     try:
         last_good.save((proxy, _together(resources(), more.get(proxy, ()))) for proxy, resources in groups)
-    except LastGoodError as error:
+    except StateError as error:
         return str(error), 0.0
     return "", time.thread_time() - began
 

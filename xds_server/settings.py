@@ -98,8 +98,8 @@ class Settings(Inputs, frozen=True, forbid_unknown_fields=True, rename="kebab"):
     state_dir: Annotated[
         str,
         _Doc(
-            description="A directory of the server's own, made if it is not there. What proxies got is kept in it, and "
-            "served when the server starts while its sources cannot be read. Without it nothing is kept."
+            description="A directory of the server's own, made if it is not there. It keeps what proxies got and what "
+            "files said, for a start while sources cannot be read or files are broken. Without it nothing is kept."
         ),
     ] = ""
     state_key: Annotated[

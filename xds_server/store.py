@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import msgspec
@@ -85,12 +86,15 @@ class Store:
 
     order: names of sources, the most important first; it wins where two have the same object. Nothing is published
     before each of them was applied once. Sources that are not named come after, as they first appear.
+    known: the last good form of what sources had before this process; it counts for what is broken when they are
+    applied first.
     """
 
-    def __init__(self, order: Sequence[str] = ()) -> None:
+    def __init__(self, order: Sequence[str] = (), known: Mapping[str, Iterable[Raw]] = MappingProxyType({})) -> None:
         self.changes: Latest[Snapshot] = Latest(Snapshot())
         self._order = list(order)
         self._contents: dict[str, _Contents] = {}
+        self._known = dict(known)
         self._touched: set[ObjectRef] = set()
         self._found: dict[ObjectRef, tuple[Diagnostic, ...]] = {}
         self._found_at_large: tuple[Diagnostic, ...] = ()
@@ -102,8 +106,8 @@ class Store:
         """
         if source_name not in self._order:
             self._order.append(source_name)
-        former = self._contents.get(source_name, _Contents(batch.origin)).entries
-        contents = self._contents[source_name] = _contents(batch, former)
+        former = self._contents[source_name].entries if source_name in self._contents else {}
+        contents = self._contents[source_name] = _contents(batch, former or self._before(source_name))
         for ref in former.keys() | contents.entries.keys():
             if former.get(ref) is not contents.entries.get(ref):
                 self._touched.add(ref)
@@ -121,6 +125,15 @@ class Store:
             if entries.pop(ref, None) is not None:
                 self._touched.add(ref)
         return self._publish()
+
+    def good(self, source_name: str) -> dict[ObjectRef, bytes]:
+        """The digest of the last good form of each object of a source."""
+        entries = self._contents[source_name].entries
+        return {ref: entry.good_digest for ref, entry in entries.items() if entry.good is not None}
+
+    def _before(self, source_name: str) -> Mapping[ObjectRef, Entry]:
+        """What a source had before this process; once."""
+        return {raw.ref: _entry(raw, None) for raw in self._known.pop(source_name, ()) if kind_of(raw) is not None}
 
     def _publish(self) -> Snapshot:
         old = self.changes.value

@@ -24,8 +24,10 @@ from xds_server.demo.ports import free_port
 from xds_server.demo.processes import child, find_envoy
 from xds_server.envoy.resource import Resource
 from xds_server.findings import findings
-from xds_server.last_good import opened
+from xds_server.kept_objects import KeptObjects
+from xds_server.last_good import LastGood
 from xds_server.sources.yaml import load
+from xds_server.state_file import StateFile
 from xds_server.xds.states import State
 
 TO_WEB = """
@@ -69,6 +71,7 @@ def tls(authority: trustme.CA) -> ssl.SSLContext:
     return context
 
 
+KEY = b"0123456789abcdef0123456789abcdef"
 VARIANTS = pytest.mark.parametrize("api_type", ["DELTA_GRPC", "GRPC"], ids=["delta", "sotw"])
 NODE = "router~10.0.0.1~edge.default~default.svc.cluster.local"
 
@@ -272,14 +275,14 @@ async def test_moving_routes_to_new_clusters_under_load_loses_no_request(lab: La
 async def test_a_server_that_starts_without_its_source_serves_what_it_served_before(lab: Lab, has_key: bool) -> None:
     web, port = await lab.upstream("web", "v1"), free_port()
     authority = trustme.CA()
-    (lab.directory / "key").write_bytes(b"0123456789abcdef0123456789abcdef")
+    (lab.directory / "key").write_bytes(KEY)
     state = ["--state-dir", str(lab.directory / "state")]
     state += ["--state-key", str(lab.directory / "key")] if has_key else []
     lab.write("web.yaml", service("web", web) + "---" + secure_gateway(port, authority) + "---" + TO_WEB)
     target = Target(port, "web.example", "/", tls=tls(authority))
     await lab.serve(*state)
     labels = (("app", "edge"),)
-    kept = opened(*state[1::2])
+    kept = LastGood(StateFile(lab.directory / "state" / "proxies", KEY if has_key else b""))
     async with envoy(lab, lab.xds_port, "DELTA_GRPC", labels):
         await eventually(lambda: answered(target))
         await eventually(lambda: labels in {proxy.labels for proxy in kept.load()})
@@ -305,6 +308,32 @@ async def test_a_server_that_starts_without_its_source_serves_what_it_served_bef
     (lab.directory / "away").rename(lab.config)
     await eventually(lambda: _is_fresh(lab))
     assert "xds_server_last_good_seconds 0.0" in await lab.admin("/metrics")
+
+
+@VARIANTS
+async def test_a_server_that_starts_with_a_broken_file_serves_what_the_file_said_before(
+    lab: Lab, api_type: str
+) -> None:
+    web, other, port = await lab.upstream("web", "v1"), await lab.upstream("web", "v2"), free_port()
+    lab.write("web.yaml", service("web", web))
+    lab.write("edge.yaml", gateway(port) + "---" + TO_WEB)
+    state = ("--state-dir", str(lab.directory / "state"))
+    target = Target(port, "web.example", "/")
+    kept = KeptObjects(StateFile(lab.directory / "state" / "objects"))
+    await lab.serve(*state)
+    async with envoy(lab, lab.xds_port, api_type, labels=(("app", "edge"),)):
+        await eventually(lambda: answered(target))
+        await eventually(lambda: [raw for raws in kept.load().values() for raw in raws if raw.ref.name == "edge"])
+        async with lab.load(target) as traffic:
+            lab.write("edge.yaml", gateway(port) + "---" + TO_WEB + "  oops: [\n")
+            await lab.found("edge.yaml:")
+            await lab.stop(signal.SIGKILL)
+            await lab.serve(*state)
+            await lab.found("edge.yaml:")
+            await eventually(lambda: _connected(lab))
+            lab.write("web.yaml", service("web", other))  # and other files are followed
+            await eventually(lambda: traffic.share("v2") > 0.1)
+        assert traffic.failures == []
 
 
 async def _connected(lab: Lab) -> bool:

@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 from tests.protocol.client import CDS, SDS, assignment, cluster, secret
 from tests.protocol.serving import SOTW_ADS, DeltaCall, Serving, serving, until
 from xds_server.envoy.resource import keyed
-from xds_server.last_good import LastGood, LastGoodError
+from xds_server.last_good import LastGood
+from xds_server.state_file import StateError, StateFile
 from xds_server.xds.group import Group, offered
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
@@ -22,7 +23,7 @@ OLD = (cluster("a"), assignment("a"), secret("key"))
 
 async def run_once(path: Path) -> None:
     """A server that a proxy connects to, and that ends."""
-    async with serving(OLD, last_good=LastGood(path)) as server, server.channel() as channel:
+    async with serving(OLD, last_good=LastGood(StateFile(path))) as server, server.channel() as channel:
         call = DeltaCall(channel)
         await call.ask(CDS)
         await call.read()
@@ -31,8 +32,8 @@ async def run_once(path: Path) -> None:
 
 def saved(path: Path) -> set[str]:
     try:
-        groups = LastGood(path).load()
-    except LastGoodError:
+        groups = LastGood(StateFile(path)).load()
+    except StateError:
         return set()
     return {resource.name for resources in groups.values() for resource in resources}
 
@@ -46,7 +47,7 @@ async def names(server: Serving, **fields: object) -> list[str]:
 
 async def test_without_sources_proxies_get_what_they_got_before_and_it_is_said_to_be_old(tmp_path: Path) -> None:
     await run_once(tmp_path / "state")
-    async with serving(None, last_good=LastGood(tmp_path / "state")) as server:
+    async with serving(None, last_good=LastGood(StateFile(tmp_path / "state"))) as server:
         assert await names(server) == ["a"]
         assert [d.code for d in server.fleet.diagnostics()] == ["XDS7003"]
         assert not server.fleet.synced.is_set()
@@ -59,13 +60,13 @@ async def test_without_sources_proxies_get_what_they_got_before_and_it_is_said_t
 
 async def test_a_proxy_that_has_what_was_served_is_sent_nothing_again(tmp_path: Path) -> None:
     await run_once(tmp_path / "state")
-    async with serving(None, last_good=LastGood(tmp_path / "state")) as server:
+    async with serving(None, last_good=LastGood(StateFile(tmp_path / "state"))) as server:
         assert await names(server, initial_resource_versions={"a": "a-1"}) == []
 
 
 async def test_a_proxy_of_an_unknown_group_waits_for_the_sources(tmp_path: Path) -> None:
     await run_once(tmp_path / "state")
-    async with serving(None, last_good=LastGood(tmp_path / "state")) as server, server.channel() as channel:
+    async with serving(None, last_good=LastGood(StateFile(tmp_path / "state"))) as server, server.channel() as channel:
         await until(server.fleet.answering.is_set)
         call = DeltaCall(channel, node="sidecar~1.2.3.4~other.elsewhere~x")
         await call.ask(CDS)
@@ -81,26 +82,29 @@ async def test_when_the_translation_fails_proxies_get_what_they_got_before(
 ) -> None:
     await run_once(tmp_path / "state")
     monkeypatch.setattr(Serving, "_translate", lambda *_: 1 / 0)
-    async with serving(OLD, last_good=LastGood(tmp_path / "state")) as server:
+    async with serving(OLD, last_good=LastGood(StateFile(tmp_path / "state"))) as server:
         assert await names(server) == ["a"]
         assert [d.code for d in server.fleet.diagnostics()] == ["XDS7003"]
 
 
 async def test_what_was_served_last_is_kept_when_the_server_stops(tmp_path: Path) -> None:
-    async with serving(OLD, last_good=LastGood(tmp_path / "state")) as server, server.channel() as channel:
+    async with serving(OLD, last_good=LastGood(StateFile(tmp_path / "state"))) as server, server.channel() as channel:
         call = DeltaCall(channel)
         await call.ask(CDS)
         for number in range(20):
             await call.read()
             server.publish([cluster("a", str(number)), assignment("a")])
         await call.read()
-    [kept] = LastGood(tmp_path / "state").load().values()
+    [kept] = LastGood(StateFile(tmp_path / "state")).load().values()
     assert [r.version for r in kept if r.type_url == CDS] == ["a-19"]
 
 
 async def test_what_cannot_be_kept_is_said_once(tmp_path: Path) -> None:
     with capture_logs() as logs:
-        async with serving(OLD, last_good=LastGood(tmp_path / "gone" / "state")) as server, server.channel() as channel:
+        async with (
+            serving(OLD, last_good=LastGood(StateFile(tmp_path / "gone" / "state"))) as server,
+            server.channel() as channel,
+        ):
             call = DeltaCall(channel)
             await call.ask(CDS)
             for number in range(3):
@@ -117,7 +121,7 @@ async def test_what_cannot_be_kept_is_said_once(tmp_path: Path) -> None:
 
 async def test_groups_that_are_forgotten_are_kept_no_longer(tmp_path: Path) -> None:
     await run_once(tmp_path / "state")
-    async with serving(OLD, last_good=LastGood(tmp_path / "state")) as server:
+    async with serving(OLD, last_good=LastGood(StateFile(tmp_path / "state"))) as server:
         for number in range(18):
             async with server.channel() as channel:
                 call = DeltaCall(channel, node=f"router~1.2.3.4~gw.ns-{number}~x")
@@ -126,13 +130,13 @@ async def test_groups_that_are_forgotten_are_kept_no_longer(tmp_path: Path) -> N
             await until(lambda: not server.fleet.proxies())
         server.publish([cluster("b"), assignment("b")])
         await until(lambda: saved(tmp_path / "state") == {"a", "b"})
-    kept = {proxy.namespace for proxy in LastGood(tmp_path / "state").load()}
+    kept = {proxy.namespace for proxy in LastGood(StateFile(tmp_path / "state")).load()}
     assert kept == {"ns", *(f"ns-{number}" for number in range(2, 18))}
 
 
 async def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
     (tmp_path / "state").write_bytes(b"nonsense")
-    async with serving(OLD, last_good=LastGood(tmp_path / "state")) as server:
+    async with serving(OLD, last_good=LastGood(StateFile(tmp_path / "state"))) as server:
         assert await names(server) == ["a"]
         await until(lambda: saved(tmp_path / "state") == {"a"})
 
@@ -142,7 +146,7 @@ async def test_after_a_restart_a_sotw_client_keeps_clusters_until_its_routes_are
     await run_once(tmp_path / "state")
     node = {"id": "router~1.2.3.4~gw.ns~x"}
     new = (cluster("b"), assignment("b"))
-    async with serving(new, last_good=LastGood(tmp_path / "state")) as server, server.channel() as channel:
+    async with serving(new, last_good=LastGood(StateFile(tmp_path / "state"))) as server, server.channel() as channel:
         call = channel.stream_stream(SOTW_ADS)()
         await call.write(DiscoveryRequest(type_url=CDS, version_info="old", node=node).SerializeToString())
         first = DiscoveryResponse.FromString(await call.read())
@@ -153,7 +157,7 @@ async def test_what_a_sotw_client_is_sent_is_kept_before_so_that_a_kill_at_any_t
     tmp_path: Path,
 ) -> None:
     path = tmp_path / "state"
-    async with serving(OLD, last_good=LastGood(path)) as server, server.channel() as channel:
+    async with serving(OLD, last_good=LastGood(StateFile(path))) as server, server.channel() as channel:
         call = channel.stream_stream(SOTW_ADS)()
         await call.write(DiscoveryRequest(type_url=CDS, node={"id": "router~1.2.3.4~gw.ns~x"}).SerializeToString())
         got = DiscoveryResponse.FromString(await call.read())

@@ -15,8 +15,8 @@ from xds_server.cli.exits import CLEAN, CannotRun
 from xds_server.cli.inputs import check_sources, with_directory
 from xds_server.cli.options import Command
 from xds_server.cli.settings_options import given, settings_options
-from xds_server.last_good import any_in
 from xds_server.settings import Settings, SettingsError, load
+from xds_server.state_file import any_in
 
 
 @click.command("serve", cls=Command, params=settings_options())
@@ -41,15 +41,15 @@ def command(directory: str | None, config: Path | None, **flags: Any) -> int:
 def _run(settings: Settings) -> int:
     from xds_server.app import serve  # brings gRPC, which `--help` can do without
     from xds_server.cli.logs import configure
-    from xds_server.last_good import LastGoodError
     from xds_server.sources.kubernetes_api import NoAccess
+    from xds_server.state_file import StateError
     from xds_server.xds.credentials import CredentialsError
 
     configure(settings)
     process.prepare()
     try:
         asyncio.run(_until_signal(serve, settings))
-    except (CredentialsError, LastGoodError) as error:
+    except (CredentialsError, StateError) as error:
         raise CannotRun(str(error)) from None
     except ExceptionGroup as errors:
         if (refused := errors.subgroup(NoAccess)) is None:
