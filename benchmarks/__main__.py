@@ -23,6 +23,7 @@ DOCUMENT = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- figures: written by `python -m benchmarks --update-docs` -->", "<!-- end of figures -->"
 
 BENCHMARKS = {
+    "stages": 90,
     "translation": 200,
     "delivery": 400,
     "probe": 150,
@@ -68,8 +69,10 @@ def markdown(reports: list[Report]) -> Iterator[str]:
     changes = " with changes" if first.dirty else ""
     yield f"{first.date}, commit {first.commit}{changes}: {first.machine}, {first.cores} cores, {first.memory} GB,"
     yield f"{first.system}, Python {first.python}, {versions}; load {first.load} when it began."
+    yield from ("", "### Targets", "", "| | figure | asked | measured | |", "|---|---|--:|--:|---|")
+    yield from (f"| {' | '.join(row)} |" for row in sorted(targets(reports), key=lambda row: int(row[0][1:])))
     for report in reports:
-        yield from ("", f"#### {report.name}", "", f"{report.title}. Floor: {report.floors}. {report.seconds:.0f} s.")
+        yield from ("", f"### {report.name}", "", f"{report.title}. Floor: {report.floors}. {report.seconds:.0f} s.")
         yield from ("", f"| {' | '.join(HEAD)} |", "|---|--:|--:|--:|--:|---|")
         yield from (f"| {' | '.join(row)} |" for row in rows(report))
         if report.rules:
@@ -77,6 +80,14 @@ def markdown(reports: list[Report]) -> Iterator[str]:
         for rule in report.rules:
             detail = f": {rule.detail}" if rule.detail else ""
             yield f"- {'kept' if rule.is_kept else '**broken**'}: {rule.what}{detail}"
+
+
+def targets(reports: list[Report]) -> Iterator[tuple[str, ...]]:
+    """The target, what it is about, what was asked, what was measured, and what came of it."""
+    for report in reports:
+        for figure, (what, measured, _, _, asked, verdict) in zip(report.figures, rows(report), strict=True):
+            if verdict:
+                yield figure.target, what, asked, measured, verdict.removeprefix(f"{figure.target} ")
 
 
 def update(document: Path, reports: list[Report]) -> None:

@@ -55,10 +55,12 @@ def test_a_figure_is_beside_its_floor_and_its_target() -> None:
 def test_the_document_gets_the_tables_between_its_marks(tmp_path: Path) -> None:
     document = tmp_path / "performance.md"
     document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    update(document, [report(Figure("slow", 30.0, "ms"), Rule("only 200", True))])
+    found = report(Figure("slow", 30.0, "ms", asked=20.0, target="T1"), Rule("only 200", True))
+    update(document, [found])
     text = document.read_text()
     assert text.startswith(f"before\n{BEGIN}\n")
     assert text.endswith(f"{END}\nafter\n")
     assert "old" not in text
-    assert "| slow | 30.0 ms |  |  |  |  |" in text
+    assert "| slow | 30.0 ms |  |  | <= 20.0 | T1 missed |" in text
+    assert "| T1 | slow | <= 20.0 | 30.0 ms | missed |" in text
     assert "- kept: only 200" in text
