@@ -6,6 +6,7 @@ number, `012` is octal, and base 60 and dates are plain strings. What JSON canno
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 
@@ -26,6 +27,7 @@ _BASES = (16, 2, 8, 10)
 _LONGEST_INTEGER = 67  # a sign, 0b and 64 bits; whatever is longer overflows
 
 
+@functools.lru_cache(maxsize=4096)  # the same few keys and values again and again
 def resolve(text: str) -> Scalar:
     """The value of a plain scalar. Raises ValueError for one that JSON cannot hold."""
     if text in _WORDS:

@@ -76,7 +76,7 @@ class _Frame:
         self.before = before
         self.is_key_next = isinstance(value, dict)
         self.key: Any = _UNSET
-        self.keys: dict[str, Any] = {}
+        self.keys: dict[str, int] = {}  # where each was first
         self.merged: list[dict[str, Any]] = []
 
 
@@ -105,8 +105,9 @@ class _Builder:
         try:
             loader = yaml.CSafeLoader(self._text)
             try:
-                while loader.check_event():
-                    self._event(loader.get_event())
+                while (event := loader.get_event()) is not None:
+                    if type(event) is not yaml.ScalarEvent or not self._simple(event):
+                        self._event(event)
             finally:
                 loader.dispose()
         except _Stop:
@@ -114,6 +115,35 @@ class _Builder:
         except yaml.YAMLError as error:
             self._problems.append(syntax_problem(error, self._text))
         return Tree(self._root, self._start or 0, tuple(self._item_starts), tuple(self._problems), self._aliased)
+
+    def _simple(self, event: Any) -> bool:
+        """Takes a scalar without an anchor or a tag into a mapping or list, as `_scalar` does: nearly all events are
+        such, and this is most of the time that a directory takes. False if there is more to it."""
+        stack = self._stack
+        if not stack or event.anchor is not None or event.tag is not None:
+            return False
+        frame, text = stack[-1], event.value
+        try:
+            value = resolve(text) if event.implicit[0] else text
+        except ValueError:
+            return False
+        if frame.is_key_next:
+            if type(value) is not str or text == "<<" or value in frame.keys:
+                return False
+            frame.keys[value] = event.start_mark.index
+            frame.key = value
+            frame.is_key_next = False
+        elif type(frame.value) is list:
+            if len(stack) == 2:  # perhaps an item of a List
+                return False
+            frame.value.append(value)
+        elif frame.key is _MERGE or frame.key is _SKIPPED:
+            return False
+        else:
+            frame.value[frame.key] = value
+            frame.is_key_next = True
+        self._weight += 1 + len(text)
+        return True
 
     def _event(self, event: Any) -> None:
         kind = type(event)
@@ -178,10 +208,10 @@ class _Builder:
             self._problem(event, detail, f'write it in quotes, as in "{text}"')
             key = text
         if key in frame.keys:
-            self._add_problem(Problem(event.start_mark.index, "", key=key, first=frame.keys[key].start_mark.index))
+            self._add_problem(Problem(event.start_mark.index, "", key=key, first=frame.keys[key]))
             frame.key = _SKIPPED
             return
-        frame.keys[key] = event
+        frame.keys[key] = event.start_mark.index
         frame.key = key
 
     def _open(self, event: Any, value: dict[str, Any] | list[Any]) -> None:
