@@ -15,7 +15,7 @@ import structlog
 
 from xds_server import translate as translation
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.envoy.resource import CLUSTER, TYPES, Resource, Resources, keyed
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources, keyed
 from xds_server.keeping import Keeping, Served
 from xds_server.kube.snapshot import Snapshot
 from xds_server.last_good import LastGood
@@ -233,10 +233,13 @@ class Fleet:
         if self._keeping is None or not any(member.loses_what_is_left_out for member in group.members):
             return
         published = group.state.published
-        known = published.tables.by_type[CLUSTER].rows if published else {}
-        if resources.by_type[CLUSTER].keys() - known.keys():
-            more = tuple(r for rows in resources.by_type.values() for r in rows.values())
-            await self._keeping.will_get(group.proxy, more)
+        clusters = resources.by_type[CLUSTER]
+        new = clusters.keys() - (published.tables.by_type[CLUSTER].rows if published else {}).keys()
+        if new:
+            endpoints = resources.by_type[ENDPOINT]
+            await self._keeping.will_get(
+                group.proxy, [*(clusters[name] for name in new), *(endpoints[name] for name in new & endpoints.keys())]
+            )
 
     def _note_change(self) -> None:
         if self._keeping:

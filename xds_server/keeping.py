@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import structlog
 
 from xds_server.envoy.resource import Resource
-from xds_server.last_good import LastGood
+from xds_server.last_good import LastGood, together
 from xds_server.mesh.proxy import Proxy
 from xds_server.state_file import StateError
 
@@ -30,7 +30,7 @@ class Keeping:
     def __init__(self, last_good: LastGood, served: Callable[[], Served]) -> None:
         self._last_good = last_good
         self._served = served
-        self._upcoming: dict[Proxy, Sequence[Resource]] = {}
+        self._more: dict[Proxy, tuple[Resource, ...]] = {}  # since the last saving
         self._unsaved = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._problem = ""
@@ -39,15 +39,11 @@ class Keeping:
         """Some group gets something else."""
         self._unsaved.set()
 
-    async def will_get(self, proxy: Proxy, resources: Sequence[Resource]) -> None:
-        """Returns once it is kept that a group may get these too; they count until the next saving."""
-        self._upcoming[proxy] = resources
-        try:
-            async with self._one_at_a_time:
-                await self._save()
-        finally:
-            self._upcoming.pop(proxy, None)
-            self._unsaved.set()
+    async def will_get(self, proxy: Proxy, resources: Iterable[Resource]) -> None:
+        """Returns once it is kept that a group may get these too. What it gets must be so before anything else runs."""
+        async with self._one_at_a_time:
+            self._more[proxy] = together(self._more.get(proxy, ()), resources)
+            await self._do(partial(self._last_good.add, list(self._more.items())))
 
     async def up_to_date(self) -> None:
         """Returns once all that the groups get is kept."""
@@ -69,12 +65,17 @@ class Keeping:
     async def _save(self) -> float:
         """Returns the seconds of CPU time that it took."""
         self._unsaved.clear()
+        self._more.clear()
         groups = list(self._served().items())[-_GROUPS:]
-        saving = asyncio.ensure_future(asyncio.to_thread(_saved, self._last_good, groups, dict(self._upcoming)))
+        return await self._do(lambda: self._last_good.save((proxy, resources()) for proxy, resources in groups))
+
+    async def _do(self, action: Callable[[], None]) -> float:
+        """Does it in a thread, also when it is cancelled: an older state must not be written after a newer one."""
+        doing = asyncio.ensure_future(asyncio.to_thread(_done, action))
         try:
-            said, (self._problem, seconds) = self._problem, await asyncio.shield(saving)
+            said, (self._problem, seconds) = self._problem, await asyncio.shield(doing)
         finally:
-            await asyncio.wait({saving})  # or an older state might be written after a newer one
+            await asyncio.wait({doing})
         if self._problem and self._problem != said:
             log.warning("what proxies get is not kept", reason=self._problem)
         elif said and not self._problem:
@@ -82,23 +83,11 @@ class Keeping:
         return seconds
 
 
-def _saved(
-    last_good: LastGood,
-    groups: Iterable[tuple[Proxy, Callable[[], Iterable[Resource]]]],
-    more: Mapping[Proxy, Sequence[Resource]],
-) -> tuple[str, float]:
-    """Saves; returns why that was not possible, and the seconds of CPU time that it took."""
+def _done(action: Callable[[], None]) -> tuple[str, float]:
+    """Returns why it was not possible, and the seconds of CPU time that it took."""
     began = time.thread_time()
     try:
-        last_good.save((proxy, _together(resources(), more.get(proxy, ()))) for proxy, resources in groups)
+        action()
     except StateError as error:
         return str(error), 0.0
     return "", time.thread_time() - began
-
-
-def _together(resources: Iterable[Resource], more: Iterable[Resource]) -> Iterable[Resource]:
-    """Both; of two with the same name the first counts."""
-    rows: dict[tuple[str, str], Resource] = {}
-    for resource in chain(resources, more):
-        rows.setdefault((resource.type_url, resource.name), resource)
-    return rows.values()

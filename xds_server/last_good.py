@@ -6,6 +6,7 @@ Secrets are left out unless the file is encrypted: a proxy keeps those that it h
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 
 import msgspec
 
@@ -16,6 +17,7 @@ from xds_server.state_file import StateError, StateFile
 _PAGE = 500  # resources that are encoded in one go; between two, other threads may run
 
 Groups = Mapping[Proxy, tuple[Resource, ...]]
+Rows = Iterable[tuple[Proxy, Iterable[Resource]]]
 
 
 class _Content(msgspec.Struct, frozen=True, eq=False):
@@ -27,38 +29,60 @@ class _Content(msgspec.Struct, frozen=True, eq=False):
 
 
 class LastGood:
-    """The groups in a file."""
+    """The groups in a file, and beside it what they may have got since that was written."""
 
     def __init__(self, file: StateFile) -> None:
-        self._file = file
+        self._file, self._more = file, file.beside(".more")
 
     def load(self) -> Groups:
         """What was saved; nothing if there is no file. Raises StateError when the file is damaged."""
-        body = self._file.read()
-        if body is None:
-            return {}
-        try:
-            content = msgspec.msgpack.decode(body, type=_Content)
-            resources = [r for page in content.pages for r in msgspec.msgpack.decode(page, type=tuple[Resource, ...])]
-            return {proxy: tuple(resources[number] for number in numbers) for proxy, numbers in content.groups}
-        except (msgspec.MsgspecError, IndexError) as error:
-            raise StateError(f"{self._file.path} cannot be understood: {error}") from None
+        groups, more = _read(self._file), _read(self._more)
+        return {proxy: together(groups.get(proxy, ()), more.get(proxy, ())) for proxy in (*groups, *more)}
 
-    def save(self, groups: Iterable[tuple[Proxy, Iterable[Resource]]]) -> None:
+    def save(self, groups: Rows) -> None:
         """Replaces the file in one step. Raises StateError when that is not possible; the old file stays."""
-        numbers: dict[tuple[str, str, str], int] = {}
-        distinct: list[Resource] = []
-        rows: list[tuple[Proxy, tuple[int, ...]]] = []
-        for proxy, resources in groups:
-            row: list[int] = []
-            for resource in resources:
-                if resource.type_url == SECRET and not self._file.is_encrypted:
-                    continue
-                key = resource.type_url, resource.name, resource.version
-                number = numbers.setdefault(key, len(distinct))
-                if number == len(distinct):
-                    distinct.append(resource)
-                row.append(number)
-            rows.append((proxy, tuple(row)))
-        pages = (msgspec.msgpack.encode(distinct[at : at + _PAGE]) for at in range(0, len(distinct), _PAGE))
-        self._file.write(msgspec.msgpack.encode(_Content(tuple(pages), tuple(rows))))
+        _write(self._file, groups)
+        self._more.remove()
+
+    def add(self, groups: Rows) -> None:
+        """What counts beside what is in the file, until the next `save` or `add`. Raises StateError."""
+        _write(self._more, groups)
+
+
+def together(resources: Iterable[Resource], more: Iterable[Resource]) -> tuple[Resource, ...]:
+    """Both; of two with the same name the first counts."""
+    rows: dict[tuple[str, str], Resource] = {}
+    for resource in chain(resources, more):
+        rows.setdefault((resource.type_url, resource.name), resource)
+    return tuple(rows.values())
+
+
+def _read(file: StateFile) -> Groups:
+    body = file.read()
+    if body is None:
+        return {}
+    try:
+        content = msgspec.msgpack.decode(body, type=_Content)
+        resources = [r for page in content.pages for r in msgspec.msgpack.decode(page, type=tuple[Resource, ...])]
+        return {proxy: tuple(resources[number] for number in numbers) for proxy, numbers in content.groups}
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise StateError(f"{file.path} cannot be understood: {error}") from None
+
+
+def _write(file: StateFile, groups: Rows) -> None:
+    numbers: dict[tuple[str, str, str], int] = {}
+    distinct: list[Resource] = []
+    rows: list[tuple[Proxy, tuple[int, ...]]] = []
+    for proxy, resources in groups:
+        row: list[int] = []
+        for resource in resources:
+            if resource.type_url == SECRET and not file.is_encrypted:
+                continue
+            key = resource.type_url, resource.name, resource.version
+            number = numbers.setdefault(key, len(distinct))
+            if number == len(distinct):
+                distinct.append(resource)
+            row.append(number)
+        rows.append((proxy, tuple(row)))
+    pages = (msgspec.msgpack.encode(distinct[at : at + _PAGE]) for at in range(0, len(distinct), _PAGE))
+    file.write(msgspec.msgpack.encode(_Content(tuple(pages), tuple(rows))))

@@ -30,6 +30,12 @@ class StateFile:
         self.path = path
         self._cipher = _cipher(key) if key else None
 
+    def beside(self, suffix: str) -> StateFile:
+        """Another file, of the same directory and key."""
+        other = StateFile(self.path.with_name(self.path.name + suffix))
+        other._cipher = self._cipher
+        return other
+
     @property
     def is_encrypted(self) -> bool:
         return self._cipher is not None
@@ -53,6 +59,13 @@ class StateFile:
             self._replace(content)
         except OSError as error:
             raise StateError(f"{self.path} cannot be written: {error.strerror}") from None
+
+    def remove(self) -> None:
+        """Removes the file, if there is one. Raises StateError when that is not possible."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(f"{self.path} cannot be removed: {error.strerror}") from None
 
     def _closed(self, body: bytes) -> bytes:
         mark = _PLAIN

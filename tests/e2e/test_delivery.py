@@ -346,6 +346,26 @@ async def _is_fresh(lab: Lab) -> bool:
 
 
 @VARIANTS
+async def test_x14_an_envoy_that_is_asked_to_connect_anew_does_and_loads_nothing_again(lab: Lab, api_type: str) -> None:
+    web, port = await lab.upstream("web", "v1"), free_port()
+    lab.write("web.yaml", service("web", web) + "---" + gateway(port) + "---" + TO_WEB)
+    await lab.serve("--max-connection-age", "0.5")
+    target, peers = Target(port, "web.example", "/"), set()
+
+    async def has_moved() -> bool:
+        peers.update(row["peer"] for row in await lab.admin("/proxies"))
+        return len(peers) >= 3
+
+    async with envoy(lab, lab.xds_port, api_type, labels=(("app", "edge"),)):
+        await eventually(lambda: answered(target))
+        before = await _loads(lab)
+        async with lab.load(target) as traffic:
+            await eventually(has_moved)
+        assert traffic.failures == []
+        assert await _loads(lab) == before
+
+
+@VARIANTS
 async def test_after_a_restart_with_the_same_input_nothing_is_loaded_again(lab: Lab, api_type: str) -> None:
     web, port = await lab.upstream("web", "v1"), free_port()
     lab.write("web.yaml", service("web", web) + "---" + gateway(port) + "---" + TO_WEB)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 import signal
 from pathlib import Path
 
@@ -148,16 +149,20 @@ async def test_connections_and_changes_leave_nothing_behind() -> None:
                 await call.read()
         await until(lambda: not server.fleet.proxies())
 
-    def alive() -> tuple[int, int, int]:
+    def alive() -> tuple[int, int, int, int]:
+        """Tasks, open files, objects, and bytes of memory."""
         gc.collect()
-        return len(asyncio.all_tasks()), len(list(Path("/proc/self/fd").iterdir())), len(gc.get_objects())
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        files = len(list(Path("/proc/self/fd").iterdir()))
+        return len(asyncio.all_tasks()), files, len(gc.get_objects()), pages * resource.getpagesize()
 
     async with serving([cluster("c0"), assignment("c0")]) as server:
         await connect_and_leave(server, CONNECTIONS // 2)
-        tasks, files, objects = alive()
+        tasks, files, objects, memory = alive()
         await connect_and_leave(server, CONNECTIONS)
         await until(lambda: len(asyncio.all_tasks()) <= tasks)
-        _, files_after, objects_after = alive()
+        _, files_after, objects_after, memory_after = alive()
         assert files_after <= files + 2
         assert objects_after - objects < 500 + CONNECTIONS / 20, "objects are left behind by each connection"
+        assert memory_after - memory < 8 * 2**20, "of the server and its clients"
         assert len(server.fleet.groups()) == 5

@@ -210,7 +210,7 @@ async def test_a_cluster_that_cannot_be_reached_says_so(tmp_path: Path) -> None:
         "users: [{name: u, user: {token: t}}]\nclusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
     )
     with pytest.raises(Incomplete, match="Cannot connect to host 127"):
-        await read(Access(str(config)), Scope(), 1.0)
+        await read(Access(str(config)), Scope(), 3.0)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,23 @@ def test_groups_share_what_they_have_in_common(tmp_path: Path) -> None:
     assert loaded[PROXY][-1] is loaded[Proxy()][0]
 
 
+def test_what_is_added_counts_until_all_is_saved_again(tmp_path: Path) -> None:
+    kept = LastGood(StateFile(tmp_path / "state"))
+    new, other = Resource(CLUSTER, "new", "v", b""), Resource(CLUSTER, "web", "other", b"")
+    kept.save([(PROXY, [WEB])])
+    kept.add([(PROXY, [new, other]), (Proxy(), [new])])
+    assert {proxy: fields(r) for proxy, r in kept.load().items()} == {
+        PROXY: fields((WEB, new)),
+        Proxy(): fields((new,)),
+    }
+    kept.save([(PROXY, [WEB])])
+    assert {proxy: fields(r) for proxy, r in kept.load().items()} == {PROXY: fields((WEB,))}
+
+
 def test_nothing_of_an_encrypted_file_can_be_read(tmp_path: Path) -> None:
     LastGood(StateFile(tmp_path / "state", b"k" * 32)).save([(PROXY, (WEB, KEY))])
-    content = (tmp_path / "state").read_bytes()
+    LastGood(StateFile(tmp_path / "state", b"k" * 32)).add([(PROXY, (WEB, KEY))])
+    content = (tmp_path / "state").read_bytes() + (tmp_path / "state.more").read_bytes()
     assert not any(word in content for word in (b"private", b"body", b"web", b"edge"))
 
 
