@@ -134,8 +134,27 @@ async def test_envoys_that_stall_do_not_hold_up_the_others() -> None:
     assert made.rounds.to_first_response
     assert (made.rounds.to_first_response.count, made.rounds.not_reached) == (30, 0)
     assert made.stalled
-    assert made.stalled.streams == 4
+    assert (made.stalled.streams, made.stalled.closed) == (4, 0)
     assert made.stalled.responses >= 4
+
+
+async def test_stalled_streams_that_the_server_ends_are_no_errors() -> None:
+    class Restart:
+        """A trigger that ends the streams of the proxies that do not read, as keepalive does."""
+
+        async def pull(self, number: int) -> None:
+            for stream in server.server.streams():
+                if stream.node.split("~")[2] in ("loadtest-0.shop", "loadtest-2.shop"):
+                    stream.end(grpc.StatusCode.UNAVAILABLE, "too slow")
+            server.publish(world(number))
+
+        def restore(self) -> None: ...
+
+    async with serving(world()) as server:
+        made = await run(plan(server.port, streams=4, stalled=2, trigger=Restart(), rounds=1))
+    assert made.stalled
+    assert (made.stalled.streams, made.stalled.closed) == (2, 2)
+    assert made.flawless()
 
 
 async def test_a_trigger_that_fails_ends_the_test() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import cast
 
@@ -16,18 +17,24 @@ clock = time.perf_counter
 
 
 class Connection(asyncio.Protocol):
-    """A connection with one stream. ended: how it ended. answered: whether a response has come."""
+    """A connection with one stream. buffer: bytes of its receive buffer, 0 for the system's choice.
 
-    def __init__(self, number: int, envoy: Envoy, opening: bytes, results: Results) -> None:
+    ended: how it ended. answered: whether a response has come.
+    """
+
+    def __init__(self, number: int, envoy: Envoy, opening: bytes, results: Results, buffer: int = 0) -> None:
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self.answered = False
         self._number, self._envoy, self._results = number, envoy, results
+        self._buffer = buffer
         self._call = Call(opening)
         self._transport: asyncio.Transport
         self._patience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if self._buffer:
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer)
         self._patience = asyncio.get_running_loop().call_later(INITIAL_FETCH_TIMEOUT, self._lose_patience)
         self._send([self._envoy.start()])
 

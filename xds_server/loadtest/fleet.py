@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import random
 import ssl
 
@@ -19,6 +20,10 @@ from xds_server.version import __version__
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 """Seconds before a lost stream is opened again: at random up to the first, then twice that each time, as Envoy does."""
 
+LOCAL_BUFFER = 4 * 2**20
+"""Bytes of a receive buffer on loopback. Segments of 64 KB fill the default so fast that the kernel stops the server
+for 200 ms at a time in the middle of a large response, which no network does. Who is to stall has the default."""
+
 
 class Target(msgspec.Struct, frozen=True):
     """What is loaded. address: an IP address. authority: how the user names it. server_name: whom its certificate
@@ -32,10 +37,17 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class Fleet:
-    """first_requests: of each stream; they say who it is."""
+    """first_requests: of each stream; they say who it is. rate: connections per second, 0 for all at once.
+    stalling: how many streams are to stall; they are spread evenly over all."""
 
     def __init__(
-        self, target: Target, variant: Variant, first_requests: tuple[bytes, ...], rate: float, results: Results
+        self,
+        target: Target,
+        variant: Variant,
+        first_requests: tuple[bytes, ...],
+        rate: float,
+        stalling: int,
+        results: Results,
     ) -> None:
         self._target, self._rate, self._results = target, rate, results
         scheme = "https" if target.tls else "http"
@@ -44,7 +56,11 @@ class Fleet:
         shared = Shared(variant)
         self._envoys = [Envoy(shared, first) for first in first_requests]
         self._open: dict[int, Connection] = {}
+        streams = len(first_requests)
+        self._stalling = frozenset(index * streams // stalling for index in range(stalling))
+        self._local = ipaddress.ip_address(target.address).is_loopback
         self._stalled: dict[int, Connection] = {}
+        self.closed = 0  # stalled streams that the server has ended
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -65,11 +81,9 @@ class Fleet:
         """The streams that are open, configured and not stalled."""
         return {number for number in self._open if self._envoys[number].configured} - self._stalled.keys()
 
-    def stall(self, count: int) -> None:
-        """Makes as many streams stop reading, spread evenly over all."""
-        numbers = sorted(self.reading())
-        count = min(count, len(numbers))
-        self._stalled = {n: self._open[n] for n in (numbers[i * len(numbers) // count] for i in range(count))}
+    def stall(self) -> None:
+        """Makes those that are to stall stop reading."""
+        self._stalled = {number: self._open[number] for number in self._stalling & self.reading()}
         for connection in self._stalled.values():
             connection.stall()
 
@@ -89,6 +103,9 @@ class Fleet:
         delay = FIRST_DELAY
         while True:
             error, answered = await self._until_lost(number)
+            if number in self._stalled:
+                self.closed += 1  # as a server should that pings its clients
+                return
             self._results.failed(number, error)
             delay = FIRST_DELAY if answered else min(delay * 2, LONGEST_DELAY)
             await asyncio.sleep(random.random() * delay)
@@ -96,9 +113,10 @@ class Fleet:
     async def _until_lost(self, number: int) -> tuple[str, bool]:
         """Connects, and returns when it is over: the error, and whether the stream ever got a response."""
         target = self._target
+        buffer = LOCAL_BUFFER if self._local and number not in self._stalling else 0
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                lambda: Connection(number, self._envoys[number], self._opening, self._results),
+                lambda: Connection(number, self._envoys[number], self._opening, self._results, buffer),
                 target.address,
                 target.port,
                 ssl=target.tls,

@@ -13,6 +13,8 @@ from collections.abc import Callable
 import msgspec
 from hpack import Decoder, Encoder, HPACKError
 
+from xds_server.loadtest.messages import PREFIX, Compressed, Messages
+
 STREAM_WINDOW, CONNECTION_WINDOW = 16 * 2**20, 24 * 2**20
 """As Envoy offers them. They are opened again once half of the stream's is used up."""
 
@@ -44,7 +46,6 @@ ERRORS = (
 
 _TLS_ALERT = b"\x15\x03"
 _HEADER = struct.Struct(">BHBBI")
-_MESSAGE = struct.Struct(">BI")
 _SETTING = struct.Struct(">HI")
 
 
@@ -92,7 +93,7 @@ class Call:
     """
 
     __slots__ = (
-        "_block", "_body", "_body_size", "_decoder", "_initial_window", "_largest", "_last", "_out", "_rest",
+        "_block", "_decoder", "_initial_window", "_largest", "_last", "_left", "_messages", "_out", "_rest",
         "_send_connection", "_send_stream", "_status", "_unreported", "_unsent", "ended", "leaving", "settled",
     )  # fmt: skip
 
@@ -102,8 +103,8 @@ class Call:
         self.settled = False  # the peer has said that it speaks HTTP/2
         self._out: list[bytes] = [opening]
         self._rest = b""
-        self._body = bytearray()  # of the messages that are not complete
-        self._body_size = 0  # what the first of them needs, 0 where its length is not known
+        self._left = 0  # bytes that are still to come of a frame of data
+        self._messages = Messages()
         self._block = b""  # of headers that go on in the next frame
         self._last = False  # whether they are trailers
         self._decoder: Decoder | None = None
@@ -121,50 +122,68 @@ class Call:
     def send(self, message: bytes) -> None:
         size = len(message) + 5
         if self._unsent or size > self._largest or size > self._send_stream or size > self._send_connection:
-            self._unsent += _MESSAGE.pack(0, len(message)) + message
+            self._unsent += PREFIX.pack(0, len(message)) + message
             self._send_more()
             return
         self._send_stream -= size
         self._send_connection -= size
-        self._out.append(_HEADER.pack(0, size, DATA, 0, STREAM) + _MESSAGE.pack(0, size - 5) + message)
+        self._out.append(_HEADER.pack(0, size, DATA, 0, STREAM) + PREFIX.pack(0, size - 5) + message)
 
     def receive(self, data: bytes) -> list[bytes]:
         """The messages that are complete now. What is wrong ends the call."""
         messages: list[bytes] = []
         if self._rest:
             data = self._rest + data
-        position, end = 0, len(data)
+            self._rest = b""
         try:
-            while end - position >= 9 and self.ended is None:
-                high, low, kind, flags, stream = _HEADER.unpack_from(data, position)
-                if high or low > LARGEST_FRAME or not self.settled:
-                    self._check(data, kind, high << 16 | low)
-                after = position + 9 + low
-                if after > end:
-                    break
-                if kind == DATA:
-                    self._data(data, position + 9, after, flags, messages)
-                elif reader := _READERS.get(kind):
-                    reader(self, flags, stream, data[position + 9 : after])
-                position = after
+            position = self._go_on(data, messages) if self._left else 0
+            position = self._frames(data, position, messages)
+            self._rest = data[position:]
         except _Wrong as wrong:
             self.ended = Ended(INTERNAL, str(wrong))
+        except Compressed:
+            self.ended = Ended(INTERNAL, "a message is compressed, though that was not offered")
         except (struct.error, ValueError, IndexError):
             self.ended = Ended(INTERNAL, "a frame of the server is malformed")
-        self._rest = data[position:] if position < end else b""
         return messages
+
+    def _go_on(self, data: bytes, messages: list[bytes]) -> int:
+        """Takes what belongs to the frame of data that has begun. Returns where the next one begins."""
+        size = min(self._left, len(data))
+        self._left -= size
+        self._messages.take(data, 0, size, messages)
+        return size
+
+    def _frames(self, data: bytes, position: int, messages: list[bytes]) -> int:
+        """Returns where the first frame begins that is not complete."""
+        end = len(data)
+        while end - position >= 9 and self.ended is None:
+            high, low, kind, flags, stream = _HEADER.unpack_from(data, position)
+            if high or low > LARGEST_FRAME or not self.settled:
+                self._check(data, kind, high << 16 | low)
+            start, after = position + 9, position + 9 + low
+            if kind == DATA and after > end and not flags & (PADDED | END_STREAM):
+                # A large message: it is not kept until its frame is complete, which would copy it once more.
+                self._count(low)
+                self._messages.take(data, start, end, messages)
+                self._left = after - end
+                return end
+            if after > end:
+                break
+            if kind == DATA:
+                self._data(data, start, after, flags, messages)
+            elif reader := _READERS.get(kind):
+                reader(self, flags, stream, data[start:after])
+            position = after
+        return position
 
     def lost(self, why: str) -> Ended:
         """How the call ended, now that the connection is gone. why: what the network says, if it says anything."""
         if self.ended is None and not self.settled and self._rest.startswith(_TLS_ALERT):
             self.ended = Ended(UNAVAILABLE, "the server speaks TLS")
         if self.ended is None:
-            self.ended = Ended(
-                UNAVAILABLE,
-                self.leaving
-                or why
-                or "the server closed the connection" + ("" if self.settled else " before it said anything"),
-            )
+            closed = "the server closed the connection" + ("" if self.settled else " before it said anything")
+            self.ended = Ended(UNAVAILABLE, self.leaving or why or closed)
         return self.ended
 
     def _check(self, data: bytes, kind: int, size: int) -> None:
@@ -176,38 +195,22 @@ class Call:
         if size > LARGEST_FRAME:
             raise _Wrong(f"a frame has {size} bytes; {LARGEST_FRAME} are allowed")
 
-    def _data(self, data: bytes, start: int, after: int, flags: int, messages: list[bytes]) -> None:
-        self._unreported += after - start
+    def _count(self, size: int) -> None:
+        """Opens the windows again for what has come."""
+        self._unreported += size
         if self._unreported >= STREAM_WINDOW // 2:
             increment = self._unreported.to_bytes(4, "big")
             self._out += frame(WINDOW_UPDATE, 0, STREAM, increment), frame(WINDOW_UPDATE, 0, 0, increment)
             self._unreported = 0
+
+    def _data(self, data: bytes, start: int, after: int, flags: int, messages: list[bytes]) -> None:
+        """A frame that is complete."""
+        self._count(after - start)
         if flags & PADDED:
             after, start = after - data[start], start + 1
-        if not self._body and after - start >= 5:
-            # Nearly always: one message in one frame.
-            compressed, size = _MESSAGE.unpack_from(data, start)
-            if size == after - start - 5 and not compressed:
-                messages.append(data[start + 5 : after])
-                start = after
-        if start < after:
-            self._body += data[start:after]
-            self._complete(messages)
+        self._messages.take(data, start, after, messages)
         if flags & END_STREAM:
             self._end({})
-
-    def _complete(self, messages: list[bytes]) -> None:
-        """Takes the complete messages from the body."""
-        while len(self._body) >= max(5, self._body_size):
-            if not self._body_size:
-                compressed, size = _MESSAGE.unpack_from(self._body)
-                if compressed:
-                    raise _Wrong("a message is compressed, though that was not offered")
-                self._body_size = size + 5
-                continue
-            messages.append(bytes(self._body[5 : self._body_size]))
-            del self._body[: self._body_size]
-            self._body_size = 0
 
     def _headers(self, flags: int, stream: int, payload: bytes) -> None:
         if flags & PADDED:

@@ -194,9 +194,10 @@ def _facts(report: Report) -> Iterator[str]:
         yield f"versions    {report.versions.versions:,}"
     if report.stalled:
         each = report.stalled
+        closed = f"; the server had closed {each.closed:,}" if each.closed else ""
         yield (
             f"stalled     {_streams(each.streams)}; in the end they read {each.responses:,} responses, "
-            f"{each.bytes / 1e6:,.1f} MB, that waited for them, in {each.seconds * 1e3:,.0f} ms"
+            f"{each.bytes / 1e6:,.1f} MB, that waited for them, in {each.seconds * 1e3:,.0f} ms{closed}"
         )
     yield from _client([part for part in (report.connecting, report.watched) if part])
 

@@ -30,9 +30,11 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Stalled(msgspec.Struct, frozen=True):
-    """What waited for the streams that did not read. seconds: until they had read it."""
+    """What waited for the streams that did not read. closed: how many of them the server had ended meanwhile.
+    seconds: until they had read what waited."""
 
     streams: int
+    closed: int
     responses: int
     bytes: int
     seconds: float

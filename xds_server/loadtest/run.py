@@ -18,7 +18,7 @@ from xds_server.loadtest.results import Measured, Results, Stalled, Usage
 from xds_server.loadtest.triggers import Trigger, TriggerFailed
 from xds_server.loadtest.variants import Variant
 
-CATCH_UP, QUIET = 5.0, 0.5
+CATCH_UP, QUIET = 10.0, 1.0
 """Seconds that the stalled streams get in the end to read what waits for them; and without anything to be read."""
 
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -59,7 +59,7 @@ class LoadTest:
         self.results = Results(len(plan.first_requests), self._note)
         self.measured = Measured()
         self._changed = asyncio.Event()
-        self._fleet = Fleet(plan.target, plan.variant, plan.first_requests, plan.rate, self.results)
+        self._fleet = Fleet(plan.target, plan.variant, plan.first_requests, plan.rate, plan.stalled, self.results)
         self._first: Usage | None = None  # when the first response of a round came
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -84,7 +84,7 @@ class LoadTest:
         self._fleet.start()
         await self._until(lambda: len(self.results.configured) == self.results.streams)
         measured.configured = self._usage()
-        self._fleet.stall(plan.stalled)
+        self._fleet.stall()
         if plan.trigger:
             await self._pull(plan.trigger)
         else:
@@ -133,7 +133,11 @@ class LoadTest:
                 last, seen = clock(), self.results.responses
         after = self._usage()
         self.measured.stalled = Stalled(
-            self._fleet.stalled(), after.responses - before.responses, after.size - before.size, last - before.at
+            streams=self._fleet.stalled(),
+            closed=self._fleet.closed,
+            responses=after.responses - before.responses,
+            bytes=after.size - before.size,
+            seconds=last - before.at,
         )
 
     def _note(self) -> None:

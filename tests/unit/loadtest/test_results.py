@@ -118,7 +118,7 @@ def finished() -> tuple[Results, Measured]:
         ended=Usage(5.0, 0.0003, 0.0, 0.5, 4, 2_001_000),
         pulling=[0.002],
         bursts=[(Usage(3.01, 0.1, 0.0, 0.0, 2, 0), Usage(3.02, 0.109, 0.0005, 0.0, 4, 0))],
-        stalled=Stalled(1, 3, 1_500_000, 0.25),
+        stalled=Stalled(1, 1, 3, 1_500_000, 0.25),
     )
     return results, measured
 
@@ -143,7 +143,7 @@ watching             2          1        0.0        0.0      50 us        90%  5
 configured  2 of 2 streams, all after 500 ms
 accepted    4 responses: CDS 2, EDS 2
 rounds      1, each reached every stream
-stalled     1 stream; in the end they read 3 responses, 1.5 MB, that waited for them, in 250 ms
+stalled     1 stream; in the end they read 3 responses, 1.5 MB, that waited for them, in 250 ms; the server had closed 1
 client      used 90% of a core at most, and waited for one 5% of the time: times may be its own: upper bounds
 errors      none
 """
@@ -158,7 +158,7 @@ def test_json_has_the_same() -> None:
     assert written["rounds"]["to_first_response"]["last"] == pytest.approx(20.0)
     assert written["watched"]["generator"]["busy"] == pytest.approx(0.9)
     assert written["types"] == {"CDS": 2, "EDS": 2}
-    assert written["stalled"] == {"streams": 1, "responses": 3, "bytes": 1_500_000, "seconds": 0.25}
+    assert written["stalled"] == {"streams": 1, "closed": 1, "responses": 3, "bytes": 1_500_000, "seconds": 0.25}
 
 
 def test_errors_say_what_to_do() -> None:
