@@ -90,7 +90,7 @@ class _Event(msgspec.Struct, gc=False):
 def slice_of(number: int, last: int = 0) -> dict[str, Any]:
     body = endpoint_slice(number, 10**9, last)[1]
     meta = body["metadata"] | {"namespace": f"ns-{number % 20}", "resourceVersion": str(number + last)}
-    fields = {
+    fields: dict[str, Any] = {
         "f:endpoints": {},
         "f:ports": {},
         "f:metadata": {"f:labels": {".": {}, "f:kubernetes.io/service-name": {}}},

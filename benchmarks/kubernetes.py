@@ -2,7 +2,8 @@
 
     XDS_SERVER_TEST_KUBECONFIG=... python -m benchmarks.kubernetes [--services 2000] [--slices 10000] [--changes 100]
 
-Needs a cluster for tests; everything is made in a namespace of its own. Prints a line for each measurement.
+Needs a cluster for tests; everything is made in a namespace of its own. What reading takes at least is in `inputs`,
+which needs no cluster.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from benchmarks import report
+from benchmarks.report import Figure
 from benchmarks.slices import endpoint_slice, service
 from benchmarks.usage import cpu, memory, settled
 from tests.cluster import Cluster, kubeconfig
@@ -58,7 +61,11 @@ class Writer:
         await asyncio.gather(*(work() for _ in range(PARALLEL)))
 
 
-async def sync(cluster: Cluster, services: int, slices: int, changes: int) -> None:
+FLOORS = "none"
+
+
+async def sync(cluster: Cluster, services: int, slices: int, changes: int) -> AsyncIterator[Figure]:
+    """The first reading, and changes of slices."""
     api = Api(cluster.access)
     await api.connect()
     writer = Writer(api, cluster.namespace)
@@ -73,14 +80,16 @@ async def sync(cluster: Cluster, services: int, slices: int, changes: int) -> No
             pids = {"source and store": follower.process.pid, "whole server": pid}
             for name, pid in pids.items():
                 await settled(pid)
-                print(f"{name}, {services} Services and {slices} slices: {cpu(pid):.2f} s CPU, {memory(pid):.0f} MB")
+                words = f"{name}, {services:,} Services and {slices:,} slices"
+                yield Figure(f"{words}: read", cpu(pid), "s CPU")
+                yield Figure(f"{words}: memory, max", memory(pid), "MB")
             before = {name: cpu(pid) for name, pid in pids.items()}
             for number in range(changes):
                 await writer.write(*endpoint_slice(number, services, last=1), method="PUT")
                 await asyncio.sleep(0.2)
             for name, pid in pids.items():
                 await settled(pid)
-                print(f"{name}, one changed slice: {1000 * (cpu(pid) - before[name]) / changes:.2f} ms CPU")
+                yield Figure(f"{name}, one changed slice", 1000 * (cpu(pid) - before[name]) / changes, "ms CPU")
     await api.close()
 
 
@@ -100,7 +109,7 @@ async def follow(namespace: str) -> None:
     await watch(Access(str(kubeconfig())), Scope((namespace,)), tell)
 
 
-async def traffic(cluster: Cluster, changes: int) -> None:
+async def traffic(cluster: Cluster, changes: int) -> AsyncIterator[Figure]:
     """From kubectl's answer to the first request that goes the new way."""
     with tempfile.TemporaryDirectory(prefix="xds-bench-") as directory:
         async with AsyncExitStack() as stack:
@@ -116,32 +125,42 @@ async def traffic(cluster: Cluster, changes: int) -> None:
                     pass
                 times.append(1000 * (time.perf_counter() - start))
             cuts = statistics.quantiles(times, n=100, method="inclusive")
-            print(f"kubectl's answer to traffic, {changes} changes: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+            for percent in (50, 99):
+                yield Figure(f"kubectl's answer to traffic, {percent} % of {changes} changes", cuts[percent - 1], "ms")
 
 
-async def main() -> None:
-    arguments = argparse.ArgumentParser()
-    arguments.add_argument("--services", type=int, default=2000)
-    arguments.add_argument("--slices", type=int, default=10000)
-    arguments.add_argument("--changes", type=int, default=100)
-    arguments.add_argument("--follow", metavar="NAMESPACE", help=argparse.SUPPRESS)
-    given = arguments.parse_args()
-    if given.follow:
-        await follow(given.follow)
-    for measure in (
-        lambda cluster: traffic(cluster, given.changes),
-        lambda cluster: sync(cluster, given.services, given.slices, min(given.changes, 50)),
+async def found(options: argparse.Namespace) -> AsyncIterator[Figure]:
+    services, slices, changes = (20, 50, 4) if options.quick else (options.services, options.slices, options.changes)
+    for measured in (
+        lambda cluster: traffic(cluster, changes),
+        lambda cluster: sync(cluster, services, slices, min(changes, 50)),
     ):
         cluster = Cluster(kubeconfig())
         await cluster.install()
         await cluster.kubectl("create", "namespace", cluster.namespace)
         try:
-            await measure(cluster)
+            async for figure in measured(cluster):
+                yield figure
         finally:
             kinds = "services,endpointslices,pods,virtualservices,gateways.networking.istio.io,destinationrules"
             await cluster.kubectl("delete", kinds, "--all", "-n", cluster.namespace, "--wait=false")
             await cluster.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
 
 
+def measure(options: argparse.Namespace) -> Iterator[Figure]:
+    async def collected() -> list[Figure]:
+        return [figure async for figure in found(options)]
+
+    yield from asyncio.run(collected())
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--services", type=int, default=2000)
+    parser.add_argument("--slices", type=int, default=10_000)
+    parser.add_argument("--changes", type=int, default=100)
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    if sys.argv[1:2] == ["--follow"]:
+        asyncio.run(follow(sys.argv[2]))
+    raise SystemExit(report.main(__doc__, FLOORS, measure, arguments))

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import statistics
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from envoy.config.route.v3.route_pb2 import RouteConfiguration
 
@@ -90,7 +91,7 @@ async def by_file(place: Site, numbers: range) -> Samples:
     return samples
 
 
-def _table(whole: RouteConfiguration, hosts: list) -> RouteConfiguration:
+def _table(whole: RouteConfiguration, hosts: list[Any]) -> RouteConfiguration:
     table = RouteConfiguration()
     table.CopyFrom(whole)
     del table.virtual_hosts[:]

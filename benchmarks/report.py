@@ -148,7 +148,7 @@ HEAD = ("", "measured", "floor", "x floor", "asked", "")
 
 def rows(report: Report) -> list[tuple[str, ...]]:
     """A row of texts for each figure, in the order of HEAD."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for figure in report.figures:
         asked = "" if figure.asked is None else f"{'>=' if figure.more_is_better else '<='} {number(figure.asked)}"
         verdict = {None: "", True: f"{figure.target} reached", False: f"{figure.target} missed"}[figure.is_reached]

@@ -54,7 +54,7 @@ class Churn:
         app = msgspec.structs.replace(app, generation=app.generation + 1)
         self._place.lab.write(f"{app.key}.route.yaml", app.route())
         generation = str(app.generation)
-        self._watch(app, self.config, lambda answer: _generation(answer) == generation)
+        self._watch(app, self.config, _has(generation))
 
     def change_workload(self) -> None:
         app = self._chosen()
@@ -100,8 +100,8 @@ class Churn:
         return sum(made) - len(self.config) - len(self.workload)
 
 
-def _generation(answer: Answer) -> str:
-    return answer.headers.get("x-generation", "")
+def _has(generation: str) -> Callable[[Answer], bool]:
+    return lambda answer: answer.headers.get("x-generation") == generation
 
 
 async def by_file(floor: FileEnvoy, world: list[App], changes: int) -> list[float]:
@@ -115,7 +115,7 @@ async def by_file(floor: FileEnvoy, world: list[App], changes: int) -> list[floa
             header.header.value = f"file-{number}"
             floor.write(floor.routes)
             began = clock()
-            await asker.until(app.host, lambda answer, to=header.header.value: _generation(answer) == to)
+            await asker.until(app.host, _has(header.header.value))
             times.append(1000 * (clock() - began))
     return times
 
@@ -123,9 +123,9 @@ async def by_file(floor: FileEnvoy, world: list[App], changes: int) -> list[floa
 async def found(options: argparse.Namespace) -> AsyncIterator[Figure | Rule]:
     clock = asyncio.get_running_loop().time
     async with site() as place:
-        ports = tuple([(await place.lab.upstream("backend", version)).port for version in ("v1", "v2")])
-        world = apps(options.namespaces, options.apps, port=ports[0])
-        churn = Churn(place, world, ports)
+        first, second = [(await place.lab.upstream("backend", version)).port for version in ("v1", "v2")]
+        world = apps(options.namespaces, options.apps, port=first)
+        churn = Churn(place, world, (first, second))
         for app in world:
             churn.write(app)
         size = sum(file.stat().st_size for file in place.lab.config.iterdir()) / 2**20

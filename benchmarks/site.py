@@ -92,7 +92,16 @@ async def file_envoy(config: Path) -> AsyncIterator[FileEnvoy]:
         floor.write(floor.routes)
         bootstrap = Path(place) / "envoy.json"
         bootstrap.write_text(json.dumps(floor.bootstrap(resources)))
-        command = [find_envoy(), "-c", bootstrap, "--concurrency", "2", "--disable-hot-restart", "--log-level", "warn"]
+        command: list[str | Path] = [
+            find_envoy(),
+            "-c",
+            bootstrap,
+            "--concurrency",
+            "2",
+            "--disable-hot-restart",
+            "--log-level",
+            "warn",
+        ]
         async with child(command, Path(place) / "envoy.log") as running:
 
             async def listens() -> bool:

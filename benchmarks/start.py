@@ -72,7 +72,7 @@ async def found(world: list[App]) -> AsyncIterator[Figure]:
             size = sum(file.stat().st_size for file in lab.config.iterdir()) / 2**20
             server = Server()
             began = clock()
-            command = [sys.executable, "-m", "benchmarks.watched", lab.config, str(lab.xds_port)]
+            command: list[str | Path] = [sys.executable, "-m", "benchmarks.watched", lab.config, str(lab.xds_port)]
             server.child = await stack.enter_async_context(child(command, lab.directory / "server.log", server.on_line))
             await lab.envoy(EDGE)
             await served(port, world[-1].host)
