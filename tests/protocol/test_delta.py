@@ -5,11 +5,16 @@ from __future__ import annotations
 import pytest
 
 from tests.protocol.client import CDS, EDS, LDS, RDS, SDS, World, assignment, cluster, resource
+from xds_server.xds.states import State
 
 TYPES = (CDS, EDS, LDS, RDS)
 WILDCARD = (CDS, LDS)
 NAMED = (EDS, RDS)
 VHDS = "type.googleapis.com/envoy.config.route.v3.VirtualHost"
+ECDS = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+SRDS = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
+LEDS = "type.googleapis.com/envoy.config.endpoint.v3.LbEndpoint"
+RTDS = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
 
 
 def world() -> World:
@@ -56,7 +61,7 @@ def test_d06_a_name_that_does_not_exist_is_said_to_be_removed(type_url: str) -> 
     assert client.quiet()
 
 
-def test_d06_a_secret_that_does_not_exist_is_never_said_to_be_removed() -> None:
+def test_d06_5_sds_a_secret_that_does_not_exist_is_never_said_to_be_removed() -> None:
     """Envoy refuses the removal of a secret: "Missing SDS resources" (envoy#32832)."""
     client = world().delta()
     client.ask(SDS, ["nope"])
@@ -122,6 +127,12 @@ def test_d13_the_wildcard_taken_back_and_subscribed_again_brings_all_others() ->
     assert got.removed == []
 
 
+def test_d13_the_wildcard_subscribed_twice_brings_everything_again() -> None:
+    client = world().delta()
+    client.get(CDS, ["*"])
+    assert client.get(CDS, ["*"]).names == ["a", "b"]
+
+
 def test_d14_the_legacy_wildcard_survives_names() -> None:
     client = world().delta()
     client.get(CDS)
@@ -167,6 +178,17 @@ def test_d16_what_does_not_exist_is_said_once_though_it_is_refused() -> None:
     client.ask(EDS, ["nope"])
     client.nack(client.one(EDS))
     assert client.quiet()
+
+
+def test_d16_what_is_accepted_in_a_second_response_is_not_held_to_be_refused() -> None:
+    client = world().delta()
+    client.ask(EDS, ["a"])
+    client.ask(EDS, ["a"])
+    first, second = client.take(EDS)
+    client.nack(first)
+    client.ack(second)
+    status = {s.type_url: s for s in client.session.status()}[EDS]
+    assert (status.state, status.refused) == (State.SYNCED, ())
 
 
 def test_d17_after_a_refusal_other_names_are_delivered() -> None:
@@ -265,8 +287,8 @@ def test_d25_a_star_subscribed_and_taken_back_at_once_is_no_subscription() -> No
     assert client.quiet()
 
 
-@pytest.mark.parametrize("type_url", [VHDS, "type.googleapis.com/envoy.service.runtime.v3.Runtime", "nonsense"])
-def test_d26_types_that_are_not_served_are_ignored(type_url: str) -> None:
+@pytest.mark.parametrize("type_url", [VHDS, ECDS, SRDS, LEDS, RTDS, "nonsense"])
+def test_d26_5_ecds_5_rtds_5_vhds_types_that_are_not_served_are_ignored(type_url: str) -> None:
     client = world().delta()
     client.ask(type_url, ["x"])
     client.ask(type_url, drop=["x"], nonce="5", error="no")
@@ -296,7 +318,7 @@ def test_d29_a_name_is_answered_before_the_last_one_is_acknowledged() -> None:
     assert client.one(EDS).names == ["b"]
 
 
-def test_d30_a_cluster_on_demand_comes_alone_and_is_kept_up_to_date() -> None:
+def test_d30_5_odcds_a_cluster_on_demand_comes_alone_and_is_kept_up_to_date() -> None:
     w = World(cluster("a"), cluster("b"), assignment("a"), assignment("b"))
     client = w.delta()
     assert client.get(CDS, ["a"]).names == ["a"]
@@ -304,7 +326,7 @@ def test_d30_a_cluster_on_demand_comes_alone_and_is_kept_up_to_date() -> None:
     assert client.one(CDS).contents == {"a": "2"}
 
 
-def test_d30_a_cluster_on_demand_is_pushed_when_it_appears() -> None:
+def test_d30_5_odcds_a_cluster_on_demand_is_pushed_when_it_appears() -> None:
     """Envoy stays subscribed after the removal and does not ask again (envoy#47201)."""
     w = World(cluster("z"))
     client = w.delta()
@@ -313,7 +335,30 @@ def test_d30_a_cluster_on_demand_is_pushed_when_it_appears() -> None:
     assert client.one(CDS).names == ["late"]
 
 
-def test_d31_an_empty_request_for_virtual_hosts_is_no_wish_for_everything() -> None:
+def test_d30_5_odcds_a_cluster_that_shares_its_endpoints_gets_them_though_nobody_asks() -> None:
+    """Envoy does not subscribe again to a name that it knows already (envoy#47302)."""
+    new = resource(CDS, "new", references=[(EDS, "a")])
+    w = World(cluster("a"), assignment("a"))
+    client = w.delta()
+    client.get(CDS, ["a", "new"])
+    client.get(EDS, ["a"])
+    w.publish(cluster("a"), assignment("a"), new)
+    assert [(got.type_url, got.names) for got in client.take()] == [(CDS, ["new"]), (EDS, ["a"])]
+
+
+def test_x09_names_of_the_xdstp_form_are_names_like_others() -> None:
+    """Nothing here has such a name, so they do not exist, under the very name that was asked for; a glob neither."""
+    names = ["xdstp://here/envoy.config.cluster.v3.Cluster/a?b=1&a=2", "xdstp://here/envoy.config.cluster.v3.Cluster/*"]
+    client = world().delta()
+    client.ask(CDS, [*names, "a"])
+    got = client.one(CDS)
+    assert (got.names, sorted(got.removed)) == (["a"], sorted(names))
+    client.ack(got)
+    client.ask(CDS, drop=names)
+    assert client.quiet()
+
+
+def test_d31_5_vhds_an_empty_request_for_virtual_hosts_is_no_wish_for_everything() -> None:
     client = world().delta()
     client.ask(VHDS)
     assert client.quiet()

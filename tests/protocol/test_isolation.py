@@ -83,7 +83,7 @@ def good(resources: Iterable[Resource]) -> Mapping[str, set[str]]:
 @VARIANTS
 @pytest.mark.parametrize("names_culprit", [False, True], ids=["silent about the culprit", "naming a culprit"])
 @pytest.mark.parametrize("seed", range(3))
-def test_of_a_hundred_resources_with_seven_bad_ones_every_good_one_arrives(
+def test_5_cds_5_lds_of_a_hundred_resources_with_seven_bad_ones_every_good_one_arrives(
     variant: str, names_culprit: bool, seed: int
 ) -> None:
     bad = random.Random(seed).sample(range(100), 7)
@@ -166,6 +166,34 @@ def test_what_a_last_good_route_needs_is_kept_for_new_proxies() -> None:
     late = world.delta()
     late.ask(CDS)
     assert late.one(CDS).names == ["x", "y"]
+
+
+@VARIANTS
+def test_p09_a_cluster_without_an_assignment_gets_an_empty_one(variant: str) -> None:
+    """Without any, Envoy holds the cluster back for 15 s, and with it the acknowledgement of all clusters."""
+    world = GroupWorld(cluster("x"))
+    client = getattr(world, variant)()
+    client.get(CDS)
+    assert client.get(EDS, ["x"]).contents == {"x": ""}
+
+
+@VARIANTS
+def test_5_sds_a_cluster_whose_secret_is_refused_is_withheld_until_it_is_mended(variant: str) -> None:
+    """As long as it waits for its secret, Envoy answers no change of any cluster."""
+    needs = resource(CDS, "tls", references=[(SDS, "key")])
+    world = GroupWorld(needs, resource(CDS, "plain"), resource(SDS, "key", "bad"))
+    client = getattr(world, variant)()
+    client.ask(CDS)
+    assert client.one(CDS).names == ["plain", "tls"]
+    client.ask(SDS, ["key"])
+    names = [["key"]] if variant == "sotw" else []
+    world.group.judge("node-1", client.nack(client.one(SDS), *names))
+    world.settle()
+    without = client.take(CDS)[-1]
+    assert (without.names, without.removed) == ((["plain"], []) if variant == "sotw" else ([], ["tls"]))
+    world.offer(needs, resource(CDS, "plain"), resource(SDS, "key", "2"))
+    assert client.one(SDS).contents == {"key": "2"}
+    assert "tls" in client.take(CDS)[-1].names
 
 
 def test_refusing_an_empty_response_blames_nobody() -> None:

@@ -67,6 +67,14 @@ def test_m5_m6_resources_are_wrapped_in_delta_and_bare_in_sotw() -> None:
     assert [(any_.type_url, any_.value) for any_ in sotw.resources] == [(CDS, a.body)]
 
 
+def test_x06_x07_x08_no_resource_has_a_time_to_live_or_another_name() -> None:
+    """A heartbeat alone in a SotW CDS response would delete the cluster in Envoy 1.40; aliases are for VHDS."""
+    delta = DeltaDiscoveryResponse.FromString(delta_response("1", "me", CDS, "v", (cluster("a"), cluster("b"))))
+    assert [(r.HasField("resource"), r.HasField("ttl"), list(r.aliases)) for r in delta.resources] == [
+        (True, False, [])
+    ] * 2
+
+
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_m9_what_is_written_by_hand_is_what_protobuf_writes(count: int) -> None:
     resources = tuple(cluster(f"c{i}", "x" * i) for i in range(count))

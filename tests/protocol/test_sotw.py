@@ -23,6 +23,8 @@ TYPES = (CDS, EDS, LDS, RDS)
 FULL = (CDS, LDS)
 PARTIAL = (EDS, RDS, SDS)
 RTDS = "type.googleapis.com/envoy.service.runtime.v3.Runtime"
+ECDS = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+SRDS = "type.googleapis.com/envoy.config.route.v3.ScopedRouteConfiguration"
 
 
 def world() -> World:
@@ -287,8 +289,8 @@ def test_s24_an_empty_first_request_of_other_types_gets_nothing(type_url: str) -
     assert client.one(type_url).names == ["a"]
 
 
-@pytest.mark.parametrize("type_url", [RTDS, "type.googleapis.com/nonsense", "x"])
-def test_s25_s26_types_that_are_not_served_are_ignored(type_url: str) -> None:
+@pytest.mark.parametrize("type_url", [RTDS, ECDS, SRDS, "type.googleapis.com/nonsense", "x"])
+def test_s25_s26_5_ecds_5_rtds_types_that_are_not_served_are_ignored(type_url: str) -> None:
     client = world().sotw()
     client.ask(type_url, ["x"])
     client.ask(type_url, [], "1", "1", "no")
@@ -430,7 +432,13 @@ def test_s40_a_service_of_one_type_does_not_need_the_type(type_url: str) -> None
     assert client.one(type_url).names == ["a"]
 
 
-def test_a_secret_that_does_not_exist_is_answered_with_nothing() -> None:
+def test_x09_names_of_the_xdstp_form_are_names_like_others() -> None:
+    name = "xdstp://here/envoy.config.listener.v3.Listener/a?b=1&a=2"
+    got = world().sotw().get(LDS, ["a", name])
+    assert (got.names, got.missing) == (["a"], [name])
+
+
+def test_5_sds_a_secret_that_does_not_exist_is_answered_with_nothing() -> None:
     w = World(secret("s"))
     client = w.sotw()
     client.ask(SDS, ["gone"])

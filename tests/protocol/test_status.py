@@ -30,7 +30,7 @@ def states(config: ClientConfig) -> dict[str, str]:
     return {c.name: ConfigStatus.Name(c.config_status) for c in config.generic_xds_configs}
 
 
-async def test_csds_says_what_became_of_each_resource() -> None:
+async def test_10_4_csds_says_what_became_of_each_resource() -> None:
     resources = [cluster("a"), cluster("b"), secret("key")]
     async with serving(resources) as server, server.channel() as channel:
         call = DeltaCall(channel)
@@ -49,7 +49,7 @@ async def test_csds_says_what_became_of_each_resource() -> None:
         assert {c.version_info for c in config.generic_xds_configs} == {"a-1", "key-1"}
 
 
-async def test_csds_tells_errors_with_the_words_of_the_proxy() -> None:
+async def test_10_4_csds_tells_errors_with_the_words_of_the_proxy() -> None:
     async with serving([cluster("a")]) as server, server.channel() as channel:
         call = DeltaCall(channel)
         await call.ask(CDS)
@@ -63,6 +63,21 @@ async def test_csds_tells_errors_with_the_words_of_the_proxy() -> None:
         assert (ConfigStatus.Name(found.config_status), found.error_state.details) == ("ERROR", "no such thing")
 
 
+async def test_10_4_csds_tells_what_is_sent_and_what_is_not() -> None:
+    async with serving([cluster("a")]) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        await call.ask(CDS)
+        raw = await call.call.read()
+        assert isinstance(raw, bytes)
+        assert [states(config) for config in await fetch(server)] == [{"a": "STALE"}]
+        call.call.cancel()
+        await until(lambda: not server.fleet.proxies())
+        call = DeltaCall(channel)
+        await call.ask(SDS, ["key"])
+        await until(lambda: bool(server.fleet.proxies()))
+        assert {t.state for p in server.fleet.proxies() for t in p.types} == {State.NOT_SENT}
+
+
 @pytest.mark.parametrize(
     ("matchers", "found"),
     [
@@ -73,7 +88,7 @@ async def test_csds_tells_errors_with_the_words_of_the_proxy() -> None:
     ],
     ids=["without matchers all", "exact", "any of two", "none"],
 )
-async def test_csds_matches_nodes(matchers: list[dict[str, object]], found: int) -> None:
+async def test_10_4_csds_matches_nodes(matchers: list[dict[str, object]], found: int) -> None:
     request = json_format.ParseDict({"nodeMatchers": matchers, "excludeResourceContents": True}, ClientStatusRequest())
     async with serving([cluster("a")]) as server, server.channel() as channel:
         for node in ("one", "two"):
@@ -85,7 +100,7 @@ async def test_csds_matches_nodes(matchers: list[dict[str, object]], found: int)
         assert all(not c.HasField("xds_config") for config in configs for c in config.generic_xds_configs)
 
 
-async def test_csds_answers_each_request_of_a_stream() -> None:
+async def test_10_4_csds_answers_each_request_of_a_stream() -> None:
     async with serving([cluster("a")]) as server, server.channel() as channel:
         call = channel.stream_stream(STREAM)()
         for _ in range(2):
@@ -94,7 +109,7 @@ async def test_csds_answers_each_request_of_a_stream() -> None:
         call.cancel()
 
 
-async def test_csds_refuses_matchers_that_it_does_not_know() -> None:
+async def test_10_4_csds_refuses_matchers_that_it_does_not_know() -> None:
     request = json_format.ParseDict(
         {"nodeMatchers": [{"nodeId": {"safeRegex": {"regex": "a"}}}]}, ClientStatusRequest()
     )
@@ -106,7 +121,7 @@ async def test_csds_refuses_matchers_that_it_does_not_know() -> None:
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_csds_can_be_left_out() -> None:
+async def test_10_4_csds_can_be_left_out() -> None:
     async with serving([], Options(port=0, introspection=False)) as server:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await fetch(server)
@@ -120,7 +135,7 @@ def metrics(server: Serving) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")}
 
 
-async def test_metrics_count_streams_pushes_bytes_refusals_and_times() -> None:
+async def test_10_6_metrics_count_streams_pushes_bytes_refusals_and_times() -> None:
     async with serving([cluster("a")]) as server, server.channel() as channel:
         call = DeltaCall(channel)
         await call.ask(CDS)

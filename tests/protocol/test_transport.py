@@ -12,7 +12,7 @@ import pytest
 from tests.protocol.client import CDS, EDS, LDS, RDS, SDS, assignment, cluster, resource
 from tests.protocol.serving import DELTA_ADS, SOTW_ADS, DeltaCall, Serving, serving, until
 
-from xds_server.xds.server import SERVICES, Options  # isort: skip
+from xds_server.xds.server import SERVICES, Options, channel_options  # isort: skip
 import grpc
 from envoy.config.core.v3.base_pb2 import Node
 from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest, DiscoveryRequest, DiscoveryResponse
@@ -54,7 +54,7 @@ async def still_serves(server: Serving) -> bool:
     ],
     ids=["t01 no type", "t02 no node", "t02 no node id", "t09 garbage"],
 )
-async def test_a_broken_first_message_ends_that_stream_only(message: bytes, words: str) -> None:
+async def test_t01_t02_t09_a_broken_first_message_ends_that_stream_only(message: bytes, words: str) -> None:
     async with serving(SMALL) as server:
         code, details = await status_of(server, message)
         assert code is Code.INVALID_ARGUMENT
@@ -206,22 +206,33 @@ async def test_a_bug_ends_its_stream_and_no_other(monkeypatch: pytest.MonkeyPatc
         assert len(server.fleet.proxies()) == 1
 
 
-@pytest.mark.parametrize("method", ["envoy.api.v2.ClusterDiscoveryService/StreamClusters", "x/y"])
-async def test_t11_other_services_are_unimplemented(method: str) -> None:
+@pytest.mark.parametrize(
+    "method",
+    [
+        "envoy.api.v2.ClusterDiscoveryService/StreamClusters",
+        "envoy.service.load_stats.v3.LoadReportingService/StreamLoadStats",
+        "envoy.service.health.v3.HealthDiscoveryService/StreamHealthCheck",
+        "envoy.service.route.v3.VirtualHostDiscoveryService/DeltaVirtualHosts",
+        "envoy.service.extension.v3.ExtensionConfigDiscoveryService/StreamExtensionConfigs",
+        "envoy.service.runtime.v3.RuntimeDiscoveryService/StreamRuntime",
+        "x/y",
+    ],
+)
+async def test_t11_10_1_10_3_other_services_are_unimplemented(method: str) -> None:
     async with serving(SMALL) as server:
         code, _ = await status_of(server, b"", f"/{method}")
         assert code is Code.UNIMPLEMENTED
 
 
-@pytest.mark.parametrize("method", ["FetchClusters"])
-async def test_there_is_no_second_door_by_fetch(method: str) -> None:
+@pytest.mark.parametrize(("service", "noun"), [(s, noun) for s, (noun, t) in SERVICES.items() if t])
+async def test_5_rest_there_is_no_second_door_by_fetch(service: str, noun: str) -> None:
     async with serving(SMALL) as server:
-        code, _ = await status_of(server, b"", f"/envoy.service.cluster.v3.ClusterDiscoveryService/{method}")
+        code, _ = await status_of(server, b"", f"/{service}/Fetch{noun}")
         assert code is Code.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize(("service", "noun", "type_url"), [(s, noun, t) for s, (noun, t) in SERVICES.items() if t])
-async def test_s40_s41_services_of_one_type(service: str, noun: str, type_url: str) -> None:
+async def test_s40_s41_5_services_of_one_type(service: str, noun: str, type_url: str) -> None:
     node = Node(id="x")
     async with serving([resource(t, "a") for t in (CDS, EDS, LDS, RDS, SDS)]) as server, server.channel() as channel:
         delta = channel.stream_stream(f"/{service}/Delta{noun}")()
@@ -242,7 +253,7 @@ async def health(server: Serving) -> int:
         return int((await stub.Check(health_pb2.HealthCheckRequest())).status)
 
 
-async def test_x02_nothing_is_answered_before_the_sources_are_synced() -> None:
+async def test_x02_10_5_nothing_is_answered_before_the_sources_are_synced() -> None:
     async with serving(None) as server, server.channel() as channel:
         call = DeltaCall(channel)
         await call.ask(CDS)
@@ -254,6 +265,27 @@ async def test_x02_nothing_is_answered_before_the_sources_are_synced() -> None:
         assert [r.name for r in (await reading).resources] == ["a"]
         await until(server.fleet.synced.is_set)
         assert await health(server) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_x14_an_old_connection_is_asked_to_go_but_its_stream_goes_on() -> None:
+    async with serving(SMALL, Options(port=0, max_age=0.5)) as server, server.channel() as channel:
+        first = DeltaCall(channel, node="first")
+        await first.ask(CDS)
+        await first.read()
+        moved = False
+        while not moved:  # the connection is the first one's for as long as the server takes new streams on it
+            later = DeltaCall(channel, node="later")
+            await later.ask(CDS)
+            await later.read()
+            moved = len({proxy.peer for proxy in server.fleet.proxies()}) > 1
+            later.call.cancel()
+        server.publish((cluster("a", "2"), assignment("a")))
+        assert (await first.read()).resources[0].version == "a-2"
+
+
+def test_x14_by_default_connections_live_as_long_as_they_like() -> None:
+    names = {name for name, _ in channel_options(Options())}
+    assert not names & {"grpc.max_connection_age_ms", "grpc.max_connection_age_grace_ms"}
 
 
 async def test_x15_draining_ends_streams_and_refuses_new_ones() -> None:
@@ -361,7 +393,7 @@ async def test_a_port_that_is_taken_is_an_error_and_not_shared() -> None:
                 pass
 
 
-async def test_the_services_are_listed_by_reflection() -> None:
+async def test_10_5_the_services_are_listed_by_reflection() -> None:
     async with serving(SMALL) as server, server.channel() as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
         call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
