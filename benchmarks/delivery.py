@@ -23,6 +23,8 @@ from benchmarks.proxies import ASKED, Proxies
 from benchmarks.report import Figure
 
 CONNECT, CHANGE, ROUTES = "connect, 74 KB", "1 endpoint change", "200 KB of routes"
+ON_NODE = 10
+SPREAD_CONNECT, SPREAD_CHANGE = (f"{ON_NODE} on a node, {what}" for what in (CONNECT, CHANGE))
 SUSTAINED, STALLED = "sustained", "200 KB of routes, 10 % stopped reading"
 
 
@@ -82,13 +84,13 @@ class Round(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def serving(kind: str, streams: int) -> AsyncIterator[Server]:
+async def serving(kind: str, streams: int, on_node: int) -> AsyncIterator[Server]:
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "benchmarks.servers", kind, stdin=pipe, stdout=pipe
     )
     assert process.stdout
-    proxies = Proxies(int(await process.stdout.readline()), streams)
+    proxies = Proxies(int(await process.stdout.readline()), streams, on_node)
     try:
         yield Server(kind, process, proxies)
     finally:
@@ -98,9 +100,10 @@ async def serving(kind: str, streams: int) -> AsyncIterator[Server]:
 
 
 async def measure(streams: int, rounds: int, seconds: float) -> list[Row]:
-    async with serving("floor", streams) as floor, serving("xds", streams) as xds:
+    rows = []
+    async with serving("floor", streams, streams) as floor, serving("xds", streams, streams) as xds:
         servers = (floor, xds)
-        rows = [await _connect(server) for server in servers]
+        rows += [await _connect(server, CONNECT) for server in servers]
         rows += await _by_turns(servers, CHANGE, "endpoints", rounds)
         rows += await _by_turns(servers, ROUTES, "routes", rounds)
         rows += [await _sustained(server, seconds) for server in servers]
@@ -114,10 +117,13 @@ async def measure(streams: int, rounds: int, seconds: float) -> list[Row]:
             after = {server.kind: (await server.quiet()).memory for server in servers}
             grown = max(0, after[row.server] - before[row.server]) / 2**20
             rows.append(msgspec.structs.replace(row, grown_mb=grown))
-        return rows
+    async with serving("floor", streams, ON_NODE) as floor, serving("xds", streams, ON_NODE) as xds:
+        rows += [await _connect(server, SPREAD_CONNECT) for server in (floor, xds)]
+        rows += await _by_turns((floor, xds), SPREAD_CHANGE, "endpoints", rounds)
+    return rows
 
 
-async def _connect(server: Server) -> Row:
+async def _connect(server: Server, what: str) -> Row:
     """From nothing to all that there is."""
     before = await server.quiet()
     server.proxies.expect(server.proxies.count * len(ASKED))
@@ -126,7 +132,7 @@ async def _connect(server: Server) -> Row:
     delays = [at - began for at in await server.proxies.all()]
     after = await server.quiet()
     memory = max(0, after.memory - before.memory) / server.proxies.count / 1024
-    return msgspec.structs.replace(_row(server, CONNECT, [Round(delays, after.cpu - before.cpu)]), memory_kb=memory)
+    return msgspec.structs.replace(_row(server, what, [Round(delays, after.cpu - before.cpu)]), memory_kb=memory)
 
 
 async def _by_turns(servers: tuple[Server, ...], what: str, command: str, rounds: int) -> list[Row]:

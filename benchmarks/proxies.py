@@ -57,12 +57,14 @@ _HELLO = (
 
 
 class Proxies:
-    """count: all of them; reading: those that do. arrived: when each response of the current round came."""
+    """count: all of them; reading: those that do. on_node: so many say that they run on the same node.
+    arrived: when each response of the current round came."""
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, count: int, on_node: int) -> None:
         self.count = self.reading = count
         self.arrived: list[float] = []
         self._port = port
+        self._on_node = on_node
         self._proxies: list[_Proxy] = []
         self._acknowledgements: dict[bytes, bytes] = {}
         self._expected = 0
@@ -113,16 +115,20 @@ class Proxies:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, ("127.0.0.1", self._port))
-        _, proxy = await loop.create_connection(lambda: _Proxy(self, number), sock=connection)
+        _, proxy = await loop.create_connection(lambda: _Proxy(self, number, self._metadata(number)), sock=connection)
         self._proxies.append(proxy)
+
+    def _metadata(self, number: int) -> dict[str, str]:
+        return {"NODE_NAME": f"node-{number // self._on_node}"}
 
 
 class _Proxy(asyncio.Protocol):
     transport: asyncio.Transport
 
-    def __init__(self, proxies: Proxies, number: int) -> None:
+    def __init__(self, proxies: Proxies, number: int, metadata: dict[str, str]) -> None:
         self._proxies = proxies
         self._number = number
+        self._metadata = metadata
         self._unread = b""  # of a frame that has not come as a whole
         self._chunks: list[bytes] = []
         self._size = 0
@@ -130,7 +136,7 @@ class _Proxy(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        node: Node | None = Node(id=f"router~10.0.0.1~proxy-{self._number}.default~x")
+        node: Node | None = Node(id=f"router~10.0.0.1~proxy-{self._number}.default~x", metadata=self._metadata)
         hello = [_HELLO]
         for type_url, names in ASKED.items():
             request = DeltaDiscoveryRequest(type_url=type_url, resource_names_subscribe=names, node=node)

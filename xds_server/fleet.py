@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
-from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -105,7 +104,6 @@ class Fleet:
         self._changes = changes
         self._translate = translate
         self._memo = Generations()
-        self._intern: WeakValueDictionary[tuple[str, str, str], Resource] = WeakValueDictionary()
         self._groups: dict[Proxy, LiveGroup] = {}
         self._snapshot: Snapshot | None = None
         self._last_good = last_good
@@ -221,7 +219,7 @@ class Fleet:
         group.offered = loop.time()
         self.tally.translation.observe(group.offered - began)
         await self._keep_before_it_is_sent(group, result.resources)
-        changed = group.state.offer(result.resources, self._intern)
+        changed = group.state.offer(result.resources, self.shared)
         group.ready.set()
         if changed:
             self._note_change()
@@ -288,7 +286,7 @@ class Fleet:
         if resources is not None and not group.ready.is_set():
             group.diagnostics = (diagnostic("XDS7003", None),)
             group.offered = asyncio.get_running_loop().time()
-            group.state.offer(keyed(resources), self._intern)
+            group.state.offer(keyed(resources), self.shared)
             group.ready.set()
             self._wake(group)
 

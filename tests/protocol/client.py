@@ -18,11 +18,12 @@ from google.rpc.status_pb2 import Status
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources, keyed
 from xds_server.xds.delta import DELTA
 from xds_server.xds.group import Group
+from xds_server.xds.intern import settled
 from xds_server.xds.session import Session, Verdict
 from xds_server.xds.shared import Shared
 from xds_server.xds.sotw import SOTW
 from xds_server.xds.substitute import Published
-from xds_server.xds.table import Tables, tables_of
+from xds_server.xds.table import EMPTY_TABLES, Tables
 from xds_server.xds.variant import Variant
 
 NOT_FOUND = 5  # google.rpc.Code
@@ -164,14 +165,15 @@ class World:
         self.shared = Shared()
         self.clients: list[Client] = []
         self.resources = keyed(resources)
-        self.published = Published(tables_of(self.resources, None))
+        self.published = Published(settled(self.resources, EMPTY_TABLES, self.shared.intern))
 
     def publish(self, *resources: Resource, before: Tables | None = None) -> None:
         """New configuration reaches every client. A type that did not change keeps its mapping."""
         new = keyed(resources).by_type
         old = self.resources.by_type
         self.resources = Resources({t: old[t] if _same(old[t], new[t]) else new[t] for t in new})
-        self.published = Published(tables_of(self.resources, self.published.tables), before=before)
+        tables = settled(self.resources, self.published.tables, self.shared.intern)
+        self.published = Published(tables, before=before)
         for client in self.clients:
             client.session.publish(self.published)
             client.pull()
@@ -189,12 +191,11 @@ class GroupWorld(World):
     def __init__(self, *resources: Resource) -> None:
         super().__init__(*resources)
         self.group = Group()
-        self.intern: dict[tuple[str, str, str], Resource] = {}
         self.offer(*resources)
 
     def offer(self, *resources: Resource) -> None:
         self.resources = keyed(resources)
-        self.group.offer(self.resources, self.intern)
+        self.group.offer(self.resources, self.shared)
         self.settle()
 
     def settle(self) -> None:

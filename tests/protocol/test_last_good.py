@@ -17,6 +17,7 @@ from xds_server.state_file import StateError, StateFile
 from xds_server.xds.group import Group, offered
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
+from xds_server.xds.shared import Shared
 
 OLD = (cluster("a"), assignment("a"), secret("key"))
 
@@ -174,7 +175,7 @@ async def test_what_a_sotw_client_is_sent_is_kept_before_so_that_a_kill_at_any_t
 def test_what_was_kept_before_any_proxy_answered_does_not_count_as_good() -> None:
     """The server before was killed between the offer of a bad resource and its refusal."""
     kept = Group([cluster("bad")])
-    kept.offer(keyed([cluster("bad"), cluster("a")]), {})
+    kept.offer(keyed([cluster("bad"), cluster("a")]), Shared())
     assert kept.published
     refused = kept.published.tables.by_type[CDS].rows["bad"]
     kept.judge("edge", Verdict(Meaning.NACK, CDS, culprits=(refused,), message="no"))

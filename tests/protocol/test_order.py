@@ -26,8 +26,9 @@ from tests.protocol.client import (
     secret,
 )
 from xds_server.envoy.resource import Resource
+from xds_server.xds.intern import settled
 from xds_server.xds.order import PHASES, SENDING
-from xds_server.xds.table import tables_of
+from xds_server.xds.table import EMPTY_TABLES
 
 VARIANTS = pytest.mark.parametrize("variant", ["sotw", "delta"])
 
@@ -386,7 +387,7 @@ def test_a_client_that_resumes_gets_routes_after_its_clusters_are_warm(variant: 
 def test_a_sotw_client_that_resumes_keeps_the_old_clusters_until_its_routes_are_new() -> None:
     old = World(*system("x", clusters="x")).resources
     w = World()
-    w.publish(*system("y", clusters="y"), before=tables_of(old, None))
+    w.publish(*system("y", clusters="y"), before=settled(old, EMPTY_TABLES, w.shared.intern))
     client = w.sotw()
     client.ask(CDS, version="old")
     both = client.one(CDS)

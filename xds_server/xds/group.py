@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
+from xds_server.envoy.resource import TYPES, Resource, Resources
+from xds_server.xds.intern import settled
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
-from xds_server.xds.substitute import Published, empty_assignments, substitute
-from xds_server.xds.table import Held, Table, Tables, tables_of
-
-Intern = MutableMapping[tuple[str, str, str], Resource]
-"""(type URL, name, version) -> the one object of this resource, for as long as somebody holds it."""
+from xds_server.xds.shared import Shared
+from xds_server.xds.substitute import Published, substitute
+from xds_server.xds.table import EMPTY_TABLE, EMPTY_TABLES, Held, Table, Tables
 
 _SHORT = {type_url: short for short, type_url in TYPES.items()}
 _DUMP = "goo.gle/debug"  # Envoy prints the whole message behind this mark: keys and passwords may be in it
@@ -60,26 +59,22 @@ class Group:
         self.published: Published | None = None
         self.refusals: dict[Resource, Refusal] = {}
         self._unexplained: dict[str, Diagnostic] = {}
-        self._resources: Resources | None = None
+        self._tables = EMPTY_TABLES
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
         for resource in remembered:
             self._accepted[resource.type_url][resource.name] = resource
         self._before = Tables({t: Table(dict(sorted(rows.items()))) for t, rows in self._accepted.items()})
         self._last_accepted: dict[str, object] = {}
 
-    def offer(self, resources: Resources, intern: Intern) -> bool:
+    def offer(self, resources: Resources, shared: Shared) -> bool:
         """Takes a new translation. False if nothing in it differs from what is offered already."""
-        before = self._resources
-        after = {
-            type_url: settled(rows, before.by_type[type_url] if before else {}, intern)
-            for type_url, rows in self._complete(resources).by_type.items()
-        }
-        if before and all(after[type_url] is before.by_type[type_url] for type_url in after):
+        before = self._tables
+        tables = shared(settled, resources, before, shared.intern)
+        if tables is before:
             return False
-        self._resources = Resources(after)
-        self.refusals = {r: refusal for r, refusal in self.refusals.items() if after[r.type_url].get(r.name) is r}
-        previous = self.published.tables if self.published else self._before
-        self._publish(tables_of(self._resources, previous), previous)
+        self._tables = tables
+        self.refusals = {r: refusal for r, refusal in self.refusals.items() if self._offers(r)}
+        self._publish(tables, self.published.tables if self.published else self._before)
         self._prune()
         return True
 
@@ -119,8 +114,8 @@ class Group:
         return (*(refusal.diagnostic() for refusal in self.refusals.values()), *self._unexplained.values())
 
     def _offers(self, resource: Resource) -> bool:
-        rows = self._resources.by_type[resource.type_url] if self._resources else {}
-        return rows.get(resource.name) is resource
+        table = self._tables.by_type.get(resource.type_url, EMPTY_TABLE)
+        return table.rows.get(resource.name) is resource
 
     def _publish(self, tables: Tables, before: Tables | None) -> None:
         accepted = tuple((t, Held(dict(rows))) for t, rows in self._accepted.items()) if self.refusals else ()
@@ -134,9 +129,11 @@ class Group:
 
     def _prune(self) -> None:
         """Forgets accepted resources that neither are offered nor are needed by an accepted one that is."""
-        assert self._resources is not None
+        offered = {type_url: table.rows.keys() for type_url, table in self._tables.by_type.items()}
+        if all(rows.keys() <= offered[type_url] for type_url, rows in self._accepted.items()):
+            return
         keep: set[tuple[str, str]] = set()
-        todo = [(t, name) for t, rows in self._accepted.items() for name in rows if name in self._resources.by_type[t]]
+        todo = [(t, name) for t, rows in self._accepted.items() for name in rows if name in offered[t]]
         while todo:
             key = todo.pop()
             accepted = self._accepted.get(key[0], {}).get(key[1])
@@ -147,15 +144,6 @@ class Group:
             for name in [name for name in rows if (type_url, name) not in keep]:
                 del rows[name]
 
-    def _complete(self, resources: Resources) -> Resources:
-        """Adds an empty assignment for each cluster without one."""
-        clusters, endpoints = resources.by_type[CLUSTER], resources.by_type[ENDPOINT]
-        missing = {empty.name: empty for empty in empty_assignments(clusters, endpoints)}
-        if not missing:
-            return resources
-        rows = {**endpoints, **missing}
-        return Resources({**resources.by_type, ENDPOINT: {name: rows[name] for name in sorted(rows)}})
-
 
 def offered(published: Published) -> tuple[Resource, ...]:
     """All that is offered, each resource in the form that proxies accept."""
@@ -163,21 +151,3 @@ def offered(published: Published) -> tuple[Resource, ...]:
     if published.refused:
         tables = substitute(tables, published.refused, published.accepted)
     return tuple(resource for table in tables.by_type.values() for resource in table.rows.values())
-
-
-def settled(new: Mapping[str, Resource], old: Mapping[str, Resource], intern: Intern) -> Mapping[str, Resource]:
-    """`new` with the old object for each resource that did not change, or `old` itself if none did."""
-    if new is old:
-        return old
-    rows = dict(_interned(new, old, intern))
-    return old if len(rows) == len(old) and all(old.get(name) is r for name, r in rows.items()) else rows
-
-
-def _interned(
-    new: Mapping[str, Resource], old: Mapping[str, Resource], intern: Intern
-) -> Iterator[tuple[str, Resource]]:
-    for name, resource in new.items():
-        have = old.get(name)
-        if have is not resource and (have is None or have.version != resource.version):
-            have = intern.setdefault((resource.type_url, name, resource.version), resource)
-        yield name, have if have is not None else resource

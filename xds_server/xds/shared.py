@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from xds_server.memo import Generations
+from xds_server.xds.intern import Intern
 from xds_server.xds.request import Request
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Shared(Generations):
 
     def __init__(self) -> None:
         super().__init__()
+        self.intern = Intern()
         self._responses: dict[tuple[Any, ...], tuple[int, bytes]] = {}
         self._response_bytes = 0
         self._requests: dict[tuple[Any, bytes], Request] = {}

@@ -11,7 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from xds_server.envoy.resource import LISTENER, ROUTE, Resource, Resources
+from xds_server.envoy.resource import LISTENER, ROUTE, Resource
 from xds_server.memo import Memo
 from xds_server.xds.order import PHASES, Offer
 from xds_server.xds.subscription import Subscription
@@ -22,13 +22,13 @@ UNKNOWN = "?"
 """Held in place of a version: the client may have anything, and must be told."""
 
 
-class Table(msgspec.Struct, frozen=True, eq=False):
+class Table(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """All resources of one type, by name, names sorted."""
 
     rows: Mapping[str, Resource]
 
 
-class Tables(msgspec.Struct, frozen=True, eq=False):
+class Tables(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """All types, by type URL."""
 
     by_type: Mapping[str, Table]
@@ -80,17 +80,6 @@ NOTHING = Change()
 EMPTY_TABLE = Table({})
 EMPTY_TABLES = Tables({})
 EMPTY_HELD = Held({})
-
-
-def tables_of(resources: Resources, before: Tables | None) -> Tables:
-    """Wraps the mappings of `resources`; a mapping that is the same as before keeps its table."""
-    old = before.by_type if before else {}
-    return Tables(
-        {
-            type_url: old[type_url] if type_url in old and old[type_url].rows is rows else Table(rows)
-            for type_url, rows in resources.by_type.items()
-        }
-    )
 
 
 def version_of(held: Resource | str) -> str:
