@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Protocol
@@ -39,6 +41,7 @@ _SAVING = 0.05  # seconds between two savings of what proxies get
 _SAVING_SHARE = (
     10  # nothing is saved for so many times the CPU time that a saving took: it costs 10 % of a core at most
 )
+_SLICE = 0.002  # seconds of translations that take no time, before their proxies get them
 _BATCH = 1024  # streams that are woken before others may run: some 40 ms
 
 log = structlog.get_logger()
@@ -105,6 +108,7 @@ class Fleet:
         self._translate = translate
         self._memo = Generations()
         self._groups: dict[Proxy, LiveGroup] = {}
+        self._idle: dict[Proxy, None] = {}  # groups without a proxy, the newest last
         self._snapshot: Snapshot | None = None
         self._last_good = last_good
         self._patience = patience
@@ -140,13 +144,14 @@ class Fleet:
         group = self._groups.pop(proxy, None) or LiveGroup(proxy, self._recall().get(proxy, ()))
         self._groups[proxy] = group  # the newest last
         group.members[member] = None
+        self._idle.pop(proxy, None)
         try:
             if self.answering.is_set() and not self.synced.is_set():
                 self._offer_remembered(group)
             if not group.ready.is_set() and self._snapshot is not None:
                 async with self._one_at_a_time:
                     if not group.ready.is_set():
-                        await self._offer(group, self._snapshot)
+                        await self._offer((group,), self._snapshot)
             await group.ready.wait()
             if self._keeping and member.loses_what_is_left_out:
                 await self._keeping.up_to_date()
@@ -158,9 +163,11 @@ class Fleet:
     def leave(self, group: LiveGroup, member: Member) -> None:
         """Removes a stream. Groups that no proxy needed for the longest time are forgotten."""
         group.members.pop(member, None)
-        idle = [proxy for proxy, other in self._groups.items() if not other.members]
-        for proxy in idle[: max(0, len(idle) - _IDLE_GROUPS)]:
-            del self._groups[proxy]
+        if not group.members:
+            self._idle[group.proxy] = None
+        while len(self._idle) > _IDLE_GROUPS:
+            proxy = next(iter(self._idle))
+            del self._idle[proxy], self._groups[proxy]
             self._recall().pop(proxy, None)
 
     def judge(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
@@ -194,8 +201,7 @@ class Fleet:
         """Brings every group to a snapshot."""
         async with self._one_at_a_time:
             self._snapshot = snapshot
-            for group in list(self._groups.values()):
-                await self._offer(group, snapshot)
+            await self._offer(tuple(self._groups.values()), snapshot)
             self._memo.turn()
             self.shared.turn()
         if self.stale_since is not None:
@@ -205,19 +211,41 @@ class Fleet:
         self.synced.set()
         self.answering.set()
 
-    async def _offer(self, group: LiveGroup, snapshot: Snapshot) -> None:
+    async def _offer(self, groups: Sequence[LiveGroup], snapshot: Snapshot) -> None:
         # In a thread, so that pushes and answers go on; the input is immutable and only one thread translates.
         loop = asyncio.get_running_loop()
-        began = loop.time()
-        try:
-            result = await loop.run_in_executor(self._thread, self._translate, snapshot, group.proxy, self._memo)
-        except Exception:
-            log.exception("translation failed; the proxies keep what they have", group=repr(group.proxy))
+        todo = deque(groups)
+        while todo:
+            for result, seconds in await loop.run_in_executor(self._thread, self._translations, snapshot, tuple(todo)):
+                await self._take(todo.popleft(), result, seconds)
+
+    def _translations(
+        self, snapshot: Snapshot, groups: Iterable[LiveGroup]
+    ) -> list[tuple[Translation | Exception, float]]:
+        """Those for the first groups, each with the seconds that it took: one that takes long, or many that take none
+        because they see what others see."""
+        results: list[tuple[Translation | Exception, float]] = []
+        began = before = time.perf_counter()
+        for group in groups:
+            try:
+                result: Translation | Exception = self._translate(snapshot, group.proxy, self._memo)
+            except Exception as bug:
+                result = bug
+            now = time.perf_counter()
+            results.append((result, now - before))
+            before = now
+            if now - began > _SLICE:
+                break
+        return results
+
+    async def _take(self, group: LiveGroup, result: Translation | Exception, seconds: float) -> None:
+        if isinstance(result, Exception):
+            log.error("translation failed; the proxies keep what they have", group=repr(group.proxy), exc_info=result)
             self._offer_remembered(group)
             return
         group.diagnostics = result.diagnostics
-        group.offered = loop.time()
-        self.tally.translation.observe(group.offered - began)
+        group.offered = asyncio.get_running_loop().time()
+        self.tally.translation.observe(seconds)
         await self._keep_before_it_is_sent(group, result.resources)
         changed = group.state.offer(result.resources, self.shared)
         group.ready.set()

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+from xds_server.envoy.resource import CLUSTER, ENDPOINT, Resource, keyed
+from xds_server.xds.group import Group
+from xds_server.xds.shared import Shared
+
+
+def cluster(name: str, version: str = "1") -> Resource:
+    return Resource(CLUSTER, name, version, f"{name}{version}".encode(), (), ((ENDPOINT, name),))
+
+
+def test_groups_that_are_offered_equal_resources_hold_the_same_tables() -> None:
+    shared, early, late = Shared(), Group(), Group()
+    early.offer(keyed([cluster("a")]), shared)
+    early.offer(keyed([cluster("a"), cluster("b")]), shared)
+    late.offer(keyed([cluster("a"), cluster("b")]), shared)
+    assert early.published
+    assert late.published
+    assert late.published.tables is early.published.tables
+
+
+def test_a_type_that_did_not_change_keeps_its_table() -> None:
+    shared, group = Shared(), Group()
+    group.offer(keyed([cluster("a")]), shared)
+    assert group.published
+    before = group.published.tables
+    group.offer(keyed([cluster("a", "2")]), shared)
+    after = group.published.tables
+    assert after.by_type[CLUSTER] is not before.by_type[CLUSTER]
+    assert after.by_type[ENDPOINT] is before.by_type[ENDPOINT]
+
+
+def test_what_is_equal_to_what_is_offered_is_no_change() -> None:
+    shared, group = Shared(), Group()
+    assert group.offer(keyed([]), shared)
+    assert not group.offer(keyed([]), shared)
+    assert group.offer(keyed([cluster("a")]), shared)
+    assert not group.offer(keyed([cluster("a")]), shared)
