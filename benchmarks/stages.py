@@ -13,7 +13,6 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
-from weakref import WeakValueDictionary
 
 import msgspec
 import yaml
@@ -33,6 +32,7 @@ from xds_server.mesh.view import view
 from xds_server.sources.yaml import load
 from xds_server.store import Batch, Changes, Store
 from xds_server.xds.group import Group
+from xds_server.xds.shared import Shared
 from xds_server.xds.wire import delta_response
 
 FLOORS = (
@@ -60,7 +60,7 @@ class Pipeline:
         self._store = Store(["d"])
         self._memo = Generations()
         self._group = Group()
-        self._intern: WeakValueDictionary[tuple[str, str, str], Resource] = WeakValueDictionary()
+        self._shared = Shared()
         self._sent: dict[tuple[str, str], str] = {}
 
     def _timed(self, stage: str, action: Callable[[], T]) -> T:
@@ -83,7 +83,7 @@ class Pipeline:
         seen = self._timed("view", lambda: memo(view, mesh, proxy, memo))
         resources, _ = self._timed("build", lambda: build(seen, memo, proxy))
         memo.turn()
-        self._timed("offer", lambda: self._group.offer(resources, self._intern))
+        self._timed("offer", lambda: self._group.offer(resources, self._shared))
         new = self._new(resources)
         self._timed("message", lambda: [delta_response("1", "s", one.type_url, "1", (one,)) for one in new])
         return new
