@@ -102,9 +102,8 @@ UNSUPPORTED: Mapping[tuple[str, str], Mapping[str, Unsupported]] = {
 def unsupported(raw: Raw) -> tuple[Diagnostic, ...]:
     """One warning (XDS1007) for every place where the object sets a field without effect; one piece of information
     (XDS1012) where the effect is not the proxy's."""
-    fields = _compiled(raw.ref.group, raw.ref.kind)
-    if not fields:
-        return ()
+    if not any(name in raw.body for name in _names(raw.ref.group, raw.ref.kind)):
+        return ()  # as nearly always, so that the body need not be parsed again
     return tuple(
         diagnostic(
             "XDS1012" if entry.whose else "XDS1007",
@@ -114,7 +113,16 @@ def unsupported(raw: Raw) -> tuple[Diagnostic, ...]:
             whose=entry.whose,
             suggestion=entry.advice,
         )
-        for path, entry in _walk(raw.value(), fields, ())
+        for path, entry in _walk(raw.value(), _compiled(raw.ref.group, raw.ref.kind), ())
+    )
+
+
+@functools.cache
+def _names(group: str, kind: str) -> tuple[bytes, ...]:
+    """The last step of each field of a kind, as it is in JSON."""
+    fields = UNSUPPORTED.get((group, kind), {})
+    return tuple(
+        {b'"%s"' % field.rpartition(".")[2].removesuffix("[]").removesuffix("{}").encode() for field in fields}
     )
 
 
