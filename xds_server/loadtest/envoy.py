@@ -108,13 +108,15 @@ class Envoy:
         response, nonce = shared.read(raw)
         type_url = response.type_url
         self._last[type_url] = response.version, nonce
-        requests = [shared.variant.acknowledge(response, self._asked.get(type_url, NONE), nonce)]
+        requests: list[bytes] = []
         step = shared.after(self.step, response)
         if step is not self.step:
             before, self.step = self.step.wanted, step
             if step.wanted is not before:
                 requests += self._ask_for_named()
             requests += self.go_on()
+        # Envoy says what it wants next before it accepts.
+        requests.append(shared.variant.acknowledge(response, self._asked.get(type_url, NONE), nonce))
         return response, requests
 
     def go_on(self, patient: bool = True) -> list[bytes]:

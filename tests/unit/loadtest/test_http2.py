@@ -10,7 +10,7 @@ import h2.connection
 import h2.events
 import pytest
 from hpack import Encoder
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xds_server.loadtest import http2
@@ -101,9 +101,10 @@ def test_the_request_is_a_call_of_grpc() -> None:
     assert server.h2.outbound_flow_control_window == http2.CONNECTION_WINDOW
 
 
+@settings(deadline=None)
 @given(
-    st.lists(st.binary(max_size=3000), max_size=8),
-    st.integers(1, 4000),
+    st.lists(st.binary(max_size=600), max_size=6),
+    st.integers(1, 1000),
     st.integers(1, 5000),
     st.one_of(st.none(), st.integers(0, 255)),
 )
@@ -119,6 +120,7 @@ def test_messages_arrive_whole_however_they_are_cut(
     assert server.call.ended is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=200_000), max_size=5), st.sampled_from([1, 1000, 65_535, 1 << 20]))
 def test_requests_wait_for_the_windows_of_the_server(messages: list[bytes], window: int) -> None:
     server = started(INITIAL_WINDOW_SIZE=window)
