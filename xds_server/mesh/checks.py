@@ -20,6 +20,7 @@ _RE2_OPTIONS = re2.Options()
 _RE2_OPTIONS.log_errors = False
 _RE2_OPTIONS.max_mem = 1 << 20
 
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -56,6 +57,13 @@ def cidr(text: str) -> str | None:
     except ValueError as problem:
         return f"is no range of addresses: {problem}"
     return None
+
+
+def name(text: str) -> str | None:
+    """A name that can be asked for in DNS. Underscores occur in practice (RFC 2782)."""
+    labels = text.removesuffix(".").split(".")
+    usable = len(text) < 256 and all(_LABEL.fullmatch(label) for label in labels)
+    return None if usable else "is not a name that can be asked for in DNS"
 
 
 def host(text: str) -> str | None:

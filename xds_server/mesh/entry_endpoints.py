@@ -7,6 +7,7 @@ from xds_server.kube import core
 from xds_server.kube.istio.service_entry import ServiceEntry, ServiceEntryPort
 from xds_server.kube.istio.workload_entry import WorkloadEntrySpec
 from xds_server.kube.pod import Pod
+from xds_server.mesh import checks
 from xds_server.mesh.endpoints import (
     Candidate,
     ServiceEndpoints,
@@ -102,12 +103,13 @@ def _picked(entry: ServiceEntry, workload: Workload, notes: list[Diagnostic]) ->
 
 
 def _wanted(resolution: str, address: str, whose: str = "") -> str:
-    """What should stand there instead: Envoy refuses names in what it does not resolve, and sockets in what it does.
-    Empty when the address can be used."""
+    """What should stand there instead: Envoy refuses names in what it does not resolve, and sockets in what it does,
+    where it would ask for any other text as for a name. Empty when the address can be used."""
     if resolution in DNS:
-        return f"a name or an IP address, as resolution {resolution}{whose} needs" if address.startswith(SOCKET) else ""
-    usable = is_ip(address) or address.startswith(SOCKET)
-    return "" if usable else f"an IP address or a unix socket, as resolution {resolution}{whose} needs"
+        usable, wanted = checks.name(address) is None or is_ip(address), "a name or an IP address"
+    else:
+        usable, wanted = is_ip(address) or address.startswith(SOCKET), "an IP address or a unix socket"
+    return "" if usable else f"{wanted}, as resolution {resolution}{whose} needs"
 
 
 def _endpoint(endpoint: WorkloadEntrySpec, port: ServiceEntryPort) -> Endpoint:

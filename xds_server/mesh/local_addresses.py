@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 import re
 
+from xds_server.mesh import checks
+
 _OWN_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
-_NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]*[a-z0-9_])?")
 # What a resolver may take for an IPv4 address although it is not written as one: 127.1, 0x7f.1, 2130706433.
 _ENDS_IN_NUMBER = re.compile(r"(^|\.)([0-9]+|0x[0-9a-f]*)$", re.IGNORECASE)
 
@@ -23,7 +24,7 @@ def reason_to_refuse(host: str) -> str:
     try:
         address = ipaddress.ip_address(name.strip("[]"))
     except ValueError:
-        odd = not _NAME.fullmatch(name) or _ENDS_IN_NUMBER.search(name)
+        odd = checks.name(name) is not None or _ENDS_IN_NUMBER.search(name)
         return "it is neither a name nor an address" if odd else ""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
         address = address.ipv4_mapped
