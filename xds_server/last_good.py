@@ -36,7 +36,10 @@ class LastGood:
 
     def load(self) -> Groups:
         """What was saved; nothing if there is no file. Raises StateError when the file is damaged."""
-        groups, more = _read(self._file), _read(self._more)
+        more, groups = (
+            _read(self._more),
+            _read(self._file),
+        )  # in this order it is right while another process saves, too
         return {proxy: together(groups.get(proxy, ()), more.get(proxy, ())) for proxy in (*groups, *more)}
 
     def save(self, groups: Rows) -> None:
