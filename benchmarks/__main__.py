@@ -66,13 +66,12 @@ def markdown(reports: list[Report]) -> Iterator[str]:
         return
     first = reports[0].about
     versions = ", ".join(f"{name} {version}" for name, version in first.versions.items() if version)
-    changes = " with changes" if first.dirty else ""
-    yield f"{first.date}, commit {first.commit}{changes}: {first.machine}, {first.cores} cores, {first.memory} GB,"
-    yield f"{first.system}, Python {first.python}, {versions}; load {first.load} when it began."
+    yield f"{first.machine}, {first.cores} cores, {first.memory} GB, {first.system},"
+    yield f"Python {first.python}, {versions}."
     yield from ("", "### Targets", "", "| | figure | asked | measured | |", "|---|---|--:|--:|---|")
     yield from (f"| {' | '.join(row)} |" for row in sorted(targets(reports), key=lambda row: int(row[0][1:])))
     for report in reports:
-        yield from ("", f"### {report.name}", "", f"{report.title}. Floor: {report.floors}. {report.seconds:.0f} s.")
+        yield from ("", f"### {report.name}", "", f"{report.title}. Floor: {report.floors}. {_when(report)}.")
         yield from ("", f"| {' | '.join(HEAD)} |", "|---|--:|--:|--:|--:|---|")
         yield from (f"| {' | '.join(row)} |" for row in rows(report))
         if report.rules:
@@ -80,6 +79,12 @@ def markdown(reports: list[Report]) -> Iterator[str]:
         for rule in report.rules:
             detail = f": {rule.detail}" if rule.detail else ""
             yield f"- {'kept' if rule.is_kept else '**broken**'}: {rule.what}{detail}"
+
+
+def _when(report: Report) -> str:
+    changes = " with changes" if report.about.dirty else ""
+    where = f"{report.about.date}, commit {report.about.commit}{changes}"
+    return f"{where}, in {report.seconds:.0f} s; the machine's load was {report.about.load} when it began"
 
 
 def targets(reports: list[Report]) -> Iterator[tuple[str, ...]]:
@@ -103,7 +108,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="small runs to see that they work; times mean nothing")
-    parser.add_argument("--update-docs", action="store_true", help="write the tables into docs/performance.md")
+    parser.add_argument(
+        "--update-docs", action="store_true", help="write the newest tables of all into docs/performance.md"
+    )
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     bad = []
@@ -116,7 +123,7 @@ def main() -> int:
     for report in reports:
         print("", *table(report), sep="\n")
     if options.update_docs:
-        update(DOCUMENT, reports)
+        update(DOCUMENT, list(results(list(BENCHMARKS))))
     print(f"\n{'all rules kept' if not bad else 'FAIL: ' + ', '.join(bad)}; the JSON is in {RESULTS}")
     return 1 if bad else 0
 
