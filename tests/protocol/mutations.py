@@ -1,7 +1,7 @@
 """Breaks the delivery in one way after the other (mutations.txt), and asks whether a test of this folder notices.
 
 Usage: make mutations, or python -m tests.protocol.mutations [WORD...] for those whose description contains a word
-Exits with 1 when a mutation survives. A mutation that does not fit the code any more is an error too.
+Exits with 1 when a mutation survives. That each still fits the code is a test of its own.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ def mutation(block: str) -> Mutation:
     return Mutation(name, what, old, new)
 
 
+def place(broken: Mutation) -> str:
+    return f"xds_server/xds/{broken.name}.py"
+
+
 def survives(broken: Mutation, folder: Path) -> bool:
     """Whether all tests pass although the copy of the project in `folder` is broken."""
-    file = folder / "xds_server" / "xds" / f"{broken.name}.py"
+    file = folder / place(broken)
     text = file.read_text()
-    if text.count(broken.old) != 1:
-        raise SystemExit(f"{broken.what}: its text occurs {text.count(broken.old)} times in {file.name}")
     file.write_text(text.replace(broken.old, broken.new))
     command = [sys.executable, "-m", "pytest", "tests/protocol", "-x", "-q", "-n", "0", "-p", "no:cacheprovider"]
     environment = os.environ | {"PYTHONPATH": str(folder), "HYPOTHESIS_PROFILE": "found"}

@@ -1,4 +1,5 @@
-"""Every behaviour that the specification's checklist names has a test that is named after it."""
+"""Every behaviour that the specification's checklist names has a test that is named after it, and the ways to break the
+delivery that are tried by `make mutations` fit the code."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
+
+from tests.protocol.mutations import ROOT, Mutation, mutations, place
 
 TESTS = Path(__file__).parents[1]
 TYPES = ("cds", "lds", "eds", "rds", "sds", "vhds", "odcds", "ecds", "rtds", "rest")
@@ -43,6 +46,12 @@ NAMED = named()
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 def test_a_behaviour_has_a_test(behaviour: str) -> None:
     assert behaviour in NAMED
+
+
+@pytest.mark.parametrize("mutation", mutations(), ids=lambda mutation: mutation.what)
+def test_a_mutation_fits_the_code(mutation: Mutation) -> None:
+    assert (ROOT / place(mutation)).read_text(encoding="utf-8").count(mutation.old) == 1
+    assert mutation.new != mutation.old
 
 
 def test_no_test_is_named_after_a_behaviour_that_is_not_listed() -> None:

@@ -23,10 +23,11 @@ from xds_server.envoy.resource import Resources
 from xds_server.memo import no_memo
 from xds_server.mesh.proxy import Proxy
 from xds_server.translate import translate
+from xds_server.xds.intern import settled
 from xds_server.xds.session import Published, Session
 from xds_server.xds.shared import Shared
 from xds_server.xds.sotw import SOTW
-from xds_server.xds.table import tables_of
+from xds_server.xds.table import EMPTY_TABLES
 
 TESTS = Path(__file__).parents[1]
 WORLDS = [TESTS / "golden/grpc/client/in.yaml", TESTS / "fields/world.yaml"]
@@ -50,7 +51,8 @@ class Stock:
     """A gRPC client: SotW, each type by name."""
 
     def __init__(self, resources: Resources) -> None:
-        self.session = Session(SOTW, Shared(), "server-1", Published(tables_of(resources, None)))
+        shared = Shared()
+        self.session = Session(SOTW, shared, "server-1", Published(settled(resources, EMPTY_TABLES, shared.intern)))
         self.node: Node | None = Node(id="client")
 
     def ask(self, type_url: str, names: list[str], **fields: Any) -> list[DiscoveryResponse]:
