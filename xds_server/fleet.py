@@ -41,8 +41,7 @@ _SAVING = 0.05  # seconds between two savings of what proxies get
 _SAVING_SHARE = (
     10  # nothing is saved for so many times the CPU time that a saving took: it costs 10 % of a core at most
 )
-_SLICE = 0.002  # seconds of translations that take no time, before their proxies get them
-_BATCH = 1024  # streams that are woken before others may run: some 40 ms
+_SLICE = 0.002  # seconds of work on many groups or streams, before those may run that it is done for
 
 log = structlog.get_logger()
 
@@ -115,6 +114,7 @@ class Fleet:
         self._remembered: dict[Proxy, tuple[Resource, ...]] | None = None
         self._keeping = Keeping(last_good, self._served) if last_good else None
         self._one_at_a_time = asyncio.Lock()
+        self._breath = 0.0  # when others were let run last
         self._thread = ThreadPoolExecutor(1, "translate")
 
     async def run(self) -> None:
@@ -216,7 +216,9 @@ class Fleet:
         loop = asyncio.get_running_loop()
         todo = deque(groups)
         while todo:
-            for result, seconds in await loop.run_in_executor(self._thread, self._translations, snapshot, tuple(todo)):
+            results = await loop.run_in_executor(self._thread, self._translations, snapshot, tuple(todo))
+            self._breath = loop.time()
+            for result, seconds in results:
                 await self._take(todo.popleft(), result, seconds)
 
     def _translations(
@@ -319,10 +321,12 @@ class Fleet:
             self._wake(group)
 
     async def _wake_all(self, group: LiveGroup) -> None:
-        for number, member in enumerate(list(group.members), 1):
+        clock = asyncio.get_running_loop().time
+        for member in tuple(group.members):
             member.wake()
-            if number % _BATCH == 0:
+            if clock() - self._breath > _SLICE:
                 await asyncio.sleep(0)
+                self._breath = clock()
 
     def _wake(self, group: LiveGroup) -> None:
         for member in group.members:
