@@ -13,15 +13,16 @@ import os
 import stat
 import sys
 import time
-from collections.abc import AsyncGenerator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
 import msgspec
 import watchfiles
 
-from xds_server.diagnostics import Diagnostic, Position, diagnostic
+from xds_server.diagnostics import Diagnostic, ObjectRef, Position, diagnostic
 from xds_server.kube.decode import kind_of
+from xds_server.kube.meta import Raw
 from xds_server.sources.yaml import MAX_FILE_BYTES, Loaded, load, too_large
 from xds_server.store import Batch, Changes
 
@@ -50,7 +51,7 @@ class File(msgspec.Struct, frozen=True, eq=False):
 
 class Reading(msgspec.Struct, frozen=True, eq=False):
     """One look at the directory. files, failures: by name; failures are of what cannot be read. directories: those
-    that the files are in. has_links: to one of them, or to a file.
+    that the files are in. has_links: to one of them, or to a file. counts: how often each object is there.
     changes: since the last look, if they say everything; else the batch does."""
 
     batch: Batch
@@ -58,6 +59,7 @@ class Reading(msgspec.Struct, frozen=True, eq=False):
     failures: Mapping[str, Diagnostic] = {}
     directories: frozenset[str] = frozenset()
     has_links: bool = False
+    counts: Mapping[ObjectRef, int] = {}
     changes: Changes | None = None
 
 
@@ -80,7 +82,7 @@ def look(directory: str, last: Reading = _NOTHING, touched: Collection[str] = ()
     now = time.time_ns()
     known = _touched(last, touched, now) if touched else None
     if known is not None:
-        return _reading(directory, last, known, {}, last.directories, has_links=False)
+        return _reading(directory, last, known, {}, _Tree([], last.directories), touched)
     tree = _walk(directory)
     files: dict[str, File] = {}
     failures: dict[str, Diagnostic] = {}
@@ -91,7 +93,7 @@ def look(directory: str, last: Reading = _NOTHING, touched: Collection[str] = ()
             files[name] = _file(name, last.files.get(name), now)
         except OSError as error:
             failures[name] = _unreadable(name, error.strerror or str(error))
-    return _reading(directory, last, files, failures, tree.directories, tree.has_links)
+    return _reading(directory, last, files, failures, tree, files.keys() | last.files.keys())
 
 
 def _reading(
@@ -99,14 +101,23 @@ def _reading(
     last: Reading,
     files: Mapping[str, File],
     failures: Mapping[str, Diagnostic],
-    directories: frozenset[str],
-    has_links: bool,
+    tree: _Tree,
+    names: Collection[str],
 ) -> Reading:
-    if _same(files, last.files) and failures == last.failures and last is not _NOTHING:
-        return Reading(last.batch, files, failures, directories, has_links)
+    """names: of all files that may differ from the last."""
+    differing = [name for name in names if _loaded(files, name) is not _loaded(last.files, name)]
+    if not differing and failures == last.failures and last is not _NOTHING:
+        return Reading(last.batch, files, failures, tree.directories, tree.has_links, last.counts)
+    counts = dict(last.counts)
+    for which, one in ((last.files, -1), (files, 1)):
+        for raw in _raws(which, differing):
+            counts[raw.ref] = counts.get(raw.ref, 0) + one
+            if not counts[raw.ref]:
+                del counts[raw.ref]
     batch = _batch(directory, {name: file.loaded for name, file in files.items()}, failures)
-    changes = _difference(last, batch, files) if last is not _NOTHING else None
-    return Reading(batch, files, failures, directories, has_links, changes)
+    clean = not (last is _NOTHING or last.batch.diagnostics or batch.diagnostics)
+    changes = _difference(last, files, differing, counts) if clean else None
+    return Reading(batch, files, failures, tree.directories, tree.has_links, counts, changes)
 
 
 def _touched(last: Reading, touched: Collection[str], now: int) -> Mapping[str, File] | None:
@@ -133,20 +144,21 @@ def _touched(last: Reading, touched: Collection[str], now: int) -> Mapping[str, 
     return files if len(files) == len(last.files) else dict(sorted(files.items()))
 
 
-def _difference(last: Reading, batch: Batch, files: Mapping[str, File]) -> Changes | None:
-    """What differs, if that says everything: nothing was or is wrong, and none of these objects is there twice."""
-    if last.batch.diagnostics or batch.diagnostics:
-        return None
-    names = [name for name in files.keys() | last.files.keys() if _loaded(files, name) is not _loaded(last.files, name)]
-    before = {raw.ref: raw for name in names for raw in _loaded(last.files, name).raws}
-    after = {raw.ref: raw for name in names for raw in _loaded(files, name).raws}
+def _difference(
+    last: Reading, files: Mapping[str, File], names: Collection[str], counts: Mapping[ObjectRef, int]
+) -> Changes | None:
+    """What differs in these files, where nothing was or is wrong; None if one of the objects is or was there twice."""
+    before = {raw.ref: raw for raw in _raws(last.files, names)}
+    after = {raw.ref: raw for raw in _raws(files, names)}
     if any(kind_of(raw) is None for raw in (*before.values(), *after.values())):
         return None
-    refs = before.keys() | after.keys()
-    for raws, found in ((last.batch.raws, before), (batch.raws, after)):
-        if sum(raw.ref in refs for raw in raws) != len(found):
-            return None
+    if any(last.counts.get(ref, 0) > 1 or counts.get(ref, 0) > 1 for ref in before.keys() | after.keys()):
+        return None
     return Changes(tuple(after.values()), tuple(before.keys() - after.keys()))
+
+
+def _raws(files: Mapping[str, File], names: Collection[str]) -> Iterator[Raw]:
+    return (raw for name in names for raw in _loaded(files, name).raws)
 
 
 def _loaded(files: Mapping[str, File], name: str) -> Loaded:
@@ -297,10 +309,6 @@ def _emptied(name: str) -> Loaded:
 
 def _unreadable(name: str, reason: str) -> Diagnostic:
     return diagnostic("XDS1002", None, position=Position(name, 1, 1), detail=f"it cannot be read: {reason}")
-
-
-def _same(files: Mapping[str, File], last: Mapping[str, File]) -> bool:
-    return files.keys() == last.keys() and all(file.loaded is last[name].loaded for name, file in files.items())
 
 
 def _batch(origin: str, files: Mapping[str, Loaded], failures: Mapping[str, Diagnostic]) -> Batch:
