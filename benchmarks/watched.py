@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 
+from xds_server import process
 from xds_server.app import serve
 from xds_server.settings import Settings
 
@@ -40,6 +41,7 @@ class Lag:
 
 
 async def main(directory: str, port: int) -> None:
+    process.prepare()  # as `xds-server serve` does
     lag, stop = Lag(), asyncio.Event()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGUSR1, lag.tell)
