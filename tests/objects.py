@@ -6,6 +6,7 @@ from pathlib import Path
 from textwrap import dedent
 
 from xds_server.diagnostics import Diagnostic
+from xds_server.incremental import Fixed
 from xds_server.kube.decode import decode
 from xds_server.kube.meta import Object
 from xds_server.kube.snapshot import Snapshot, Table
@@ -18,6 +19,17 @@ from xds_server.sources.yaml import load
 
 SIDECAR = Proxy(ProxyKind.SIDECAR, "default", interception=Interception.NONE)
 GRPC = Proxy(ProxyKind.GRPC, "default")
+
+
+def named(view: View) -> View:
+    """A view that was written down with tuples in the places of its collections."""
+    fields = {field: getattr(view, field) for field in view.__struct_fields__}
+    rows = {
+        field: Fixed((value.name, value) for value in values)
+        for field, values in fields.items()
+        if isinstance(values, tuple) and field != "diagnostics"
+    }
+    return View(**{**fields, **rows})
 
 
 def objects(*texts: str) -> list[Object]:

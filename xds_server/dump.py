@@ -43,7 +43,7 @@ def origins(resource: Resource, sources: Mapping[ObjectRef, Source] = {}) -> str
     """The objects and fields that made a resource, most important first; with the cluster and the version there of
     objects that `sources` knows to be from one."""
     names = [f"{_named(origin.ref, sources)} {format_path(origin.path)}".rstrip() for origin in resource.origins]
-    return ", ".join(names)
+    return ", ".join(dict.fromkeys(names))
 
 
 def _named(ref: ObjectRef, sources: Mapping[ObjectRef, Source]) -> str:
@@ -54,7 +54,7 @@ def _named(ref: ObjectRef, sources: Mapping[ObjectRef, Source]) -> str:
 def dump(resources: Resources, types: Collection[str] = tuple(TYPES)) -> dict[str, list[dict[str, Any]]]:
     """Heading -> resources, for the short names in `types`."""
     return {
-        SECTIONS[short]: [readable(resource) for resource in resources.by_type[url].values()]
+        SECTIONS[short]: [readable(resource) for _, resource in sorted(resources.by_type[url].items())]
         for short, url in TYPES.items()
         if short in types
     }

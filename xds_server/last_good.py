@@ -87,5 +87,7 @@ def _write(file: StateFile, groups: Rows) -> None:
                 distinct.append(resource)
             row.append(number)
         rows.append((proxy, tuple(row)))
-    pages = (msgspec.msgpack.encode(distinct[at : at + _PAGE]) for at in range(0, len(distinct), _PAGE))
+    # Sequences that are no tuples are kept as such.
+    encode = msgspec.msgpack.Encoder(enc_hook=tuple).encode
+    pages = (encode(distinct[at : at + _PAGE]) for at in range(0, len(distinct), _PAGE))
     file.write(msgspec.msgpack.encode(_Content(tuple(pages), tuple(rows))))

@@ -10,19 +10,6 @@ from collections.abc import Callable, Hashable
 from typing import Any, Protocol, TypeVar
 
 R = TypeVar("R")
-T = TypeVar("T")
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Fixed(dict[K, V]):
-    """A mapping that is never changed once made. Compared by identity, so that it can be an argument of a memoised
-    function."""
-
-    __slots__ = ()
-    __hash__ = object.__hash__  # type: ignore[assignment]  # typeshed declares every dict unhashable
-    __eq__ = object.__eq__
-    __ne__ = object.__ne__
 
 
 class Memo(Protocol):
@@ -89,15 +76,11 @@ def keep(memo: Memo, key: Hashable, value: Any) -> None:
         memo.keep(key, value)
 
 
-def each(memo: Memo, key: Hashable, function: Callable[[T], R], values: tuple[T, ...]) -> tuple[R, ...]:
-    """`function` of every value. Of values that were there last time, with the same key, it is not asked again."""
-    before = last(memo, (each, key))
-    if before is None:
-        results = tuple(map(function, values))
-    elif before[0] is values:
-        results = before[1]
-    else:
-        known = dict(zip(map(id, before[0]), before[1], strict=True))
-        results = tuple(known[id(value)] if id(value) in known else function(value) for value in values)
-    keep(memo, (each, key), (values, results))
-    return results
+def canonical(memo: Memo, value: R) -> R:
+    """An equal value that was there before, if there was one; so that it is the same object."""
+    found: R = memo(_itself, value)
+    return found
+
+
+def _itself(value: R) -> R:
+    return value

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, Level, ObjectRef, Position, diagnostic
+from xds_server.incremental import descended
 from xds_server.kube.decode import Decoded, decode, kind_of
 from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Object, Raw, Source
@@ -262,7 +263,7 @@ def _table(old: Table[Any], edits: Mapping[tuple[str, str], Object | None]) -> T
     edits = {key: value for key, value in edits.items() if old.get(key) is not value}
     if not edits:
         return old
-    return Table(_edited_dict(old, edits))
+    return descended(Table(_edited_dict(old, edits)), old, edits)
 
 
 def _sources(old: Mapping[ObjectRef, Source], winners: Mapping[ObjectRef, Entry | None]) -> Mapping[ObjectRef, Source]:

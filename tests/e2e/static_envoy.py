@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from tests.e2e.harness import Lab, eventually
 from tests.envoy_config import static_bootstrap
+from tests.objects import named
 from tests.unit.envoy.full import MORE, ORIGIN
 from xds_server.demo.client import Reply, Target, fetch
 from xds_server.demo.processes import child, find_envoy
@@ -50,7 +51,7 @@ Key = TypeVar("Key")
 @contextlib.asynccontextmanager
 async def served(lab: Lab, view: View) -> AsyncIterator[None]:
     """An Envoy that has this view, once all its listeners take connections."""
-    resources, bugs = build(view, no_memo)
+    resources, bugs = build(named(view), no_memo)
     assert bugs == ()
     config = lab.directory / "static.json"
     config.write_text(json.dumps(static_bootstrap(resources)))

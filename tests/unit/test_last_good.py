@@ -19,7 +19,7 @@ KEY = Resource(SECRET, "key", "v", b"private")
 
 
 def fields(resources: tuple[Resource, ...]) -> list[tuple[object, ...]]:
-    return [(r.type_url, r.name, r.version, r.body, r.origins, r.references) for r in resources]
+    return [(r.type_url, r.name, r.version, r.body, tuple(r.origins), tuple(r.references)) for r in resources]
 
 
 @pytest.mark.parametrize(("key", "kept"), [(b"", (WEB,)), (b"k" * 32, (WEB, KEY))], ids=["without a key", "with a key"])

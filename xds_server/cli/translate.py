@@ -104,7 +104,7 @@ def as_yaml(resources: Resources, types: tuple[str, ...], sources: Mapping[Objec
     for short, url in TYPES.items():
         if short not in types:
             continue
-        found = resources.by_type[url].values()
+        found = [resource for _, resource in sorted(resources.by_type[url].items())]
         lines.append(f"{SECTIONS[short]}:" if found else f"{SECTIONS[short]}: []")
         for resource in found:
             lines.append(f"# {origins(resource, sources)}")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from xds_server.boundary import attempt
-from xds_server.diagnostics import Diagnostic, ObjectRef, diagnostic
+from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.envoy.clusters import cluster
 from xds_server.envoy.endpoints import load_assignment
 from xds_server.envoy.listeners import api_listener, grpc_server, listener
 from xds_server.envoy.name_tables import name_table
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES, Resource, Resources
-from xds_server.envoy.routes import route_configuration
+from xds_server.envoy.routes import Written, route_configuration, written
 from xds_server.envoy.secrets import secret
-from xds_server.memo import Memo, each
-from xds_server.mesh.model import View
+from xds_server.incremental import Fixed, Pieces, derived, rekeyed, united
+from xds_server.memo import Memo, no_memo
+from xds_server.mesh.model import RouteTable, View, VirtualHost
 from xds_server.mesh.origin import Origin
 
 
@@ -24,51 +25,84 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
 
     group: names the group, so that what its last view and this one have in common is not looked at again.
     """
+    bugs: list[Diagnostic] = []
 
-    def made(kind: str, builder: Callable[[Any], Resource], values: tuple[Any, ...]) -> tuple[Made, ...]:
-        return each(memo, (kind, group), lambda value: attempt(memo, _ref(value.origins), builder, value), values)
+    def made(
+        kind: str, builder: Callable[[Any], Resource], values: Fixed[str, Any], origins: Callable[[Any], Any] = _origins
+    ) -> Fixed[str, Resource]:
+        def one(name: str, value: Any) -> Made:
+            found = attempt(memo, _ref(origins(value)), builder, value)
+            return (None, (found,)) if isinstance(found, Diagnostic) else (found, ())
 
-    routes: list[Made] = []
-    for table in view.route_tables:
-        found = attempt(memo, _ref(table.origins), route_configuration, table, memo)
-        routes += (found,) if isinstance(found, Diagnostic) else (found[0], *found[1])
-    results: dict[str, tuple[Made, ...]] = {
+        return settled(kind, {"": derived(memo, (kind, group), one, values)})
+
+    def settled(kind: str, found: Mapping[str, Fixed[str, Made]]) -> Fixed[str, Resource]:
+        bugs.extend(united(memo, (kind, "bugs", group), found, lambda pair: pair[1]))
+        return rekeyed(memo, (kind, "resources", group), found, _named)[0]
+
+    def small(name: str, table: RouteTable) -> Made | None:
+        if isinstance(table.virtual_hosts, Pieces):
+            return None
+        parts = (written(tuple(table.virtual_hosts), table.in_client),)
+        found = attempt(no_memo, _ref(table.origins), route_configuration, table, parts)
+        return (None, (found,)) if isinstance(found, Diagnostic) else found
+
+    def large(table: RouteTable) -> Made:
+        """Written in pieces: one that did not change is not looked at."""
+        rows = memo(_by_themselves, table.virtual_hosts)
+        parts = derived(memo, ("pieces", group, table.name), lambda _, hosts: written(hosts, table.in_client), rows)
+        found = attempt(memo, _ref(table.origins), _large, table, rows, parts)
+        return (None, (found,)) if isinstance(found, Diagnostic) else found
+
+    in_pieces = derived(memo, ("large", group), _in_pieces, view.route_tables)
+    tables = {
+        "small": derived(memo, ("small", group), small, view.route_tables),
+        "large": Fixed((name, large(table)) for name, table in in_pieces.items()),
+    }
+    listeners = {
+        "listeners": made("listeners", listener, view.listeners),
+        "api_listeners": made("api_listeners", api_listener, view.api_listeners),
+        "grpc_servers": made("grpc_servers", grpc_server, view.grpc_servers),
+        "name_tables": made("name_tables", name_table, view.name_tables),
+    }
+    by_type = {
         CLUSTER: made("clusters", cluster, view.backends),
         ENDPOINT: made("endpoints", load_assignment, view.endpoints),
-        LISTENER: (
-            *made("listeners", listener, view.listeners),
-            *made("api_listeners", api_listener, view.api_listeners),
-            *made("grpc_servers", grpc_server, view.grpc_servers),
-            *made("name_tables", name_table, view.name_tables),
-        ),
-        ROUTE: tuple(routes),
-        SECRET: tuple(attempt(memo, value.origin.ref, secret, value) for value in view.secrets),
+        LISTENER: rekeyed(memo, ("all listeners", group), listeners, lambda made: ((made.name, made),))[0],
+        ROUTE: settled("routes", tables),
+        SECRET: made("secrets", secret, view.secrets, lambda value: (value.origin,)),
     }
-    named = {type_url: memo(_named, found) for type_url, found in results.items()}
-    by_type = {type_url: named[type_url][0] for type_url in TYPES.values()}
-    return Resources(by_type), tuple(bug for _, bugs in named.values() for bug in bugs)
+    return Resources({type_url: by_type[type_url] for type_url in TYPES.values()}), tuple(bugs)
 
 
-Made = Resource | Diagnostic
-"""A resource, or the bug that kept it from being made."""
+def _named(made: Made) -> Iterator[tuple[str, Resource]]:
+    if made[0] is not None:
+        yield made[0].name, made[0]
 
 
-def _named(results: tuple[Made, ...]) -> tuple[Mapping[str, Resource], tuple[Diagnostic, ...]]:
-    """The resources by name, sorted. Of several with one name, for which Envoy refuses them all, the first counts."""
-    kept: dict[str, Resource] = {}
-    bugs: list[Diagnostic] = []
-    for result in results:
-        if isinstance(result, Diagnostic):
-            bugs.append(result)
-        elif kept.setdefault(result.name, result).version != result.version:
-            bugs.append(_twice(result))
-    return {name: kept[name] for name in sorted(kept)}, tuple(bugs)
+def _in_pieces(name: str, table: RouteTable) -> RouteTable | None:
+    return table if isinstance(table.virtual_hosts, Pieces) else None
 
 
-def _twice(resource: Resource) -> Diagnostic:
-    kind = resource.type_url.rpartition(".")[2]
-    return diagnostic("XDS1010", _ref(resource.origins), detail=f"two {kind}s are named {resource.name!r}")
+Rows = Fixed[tuple[VirtualHost, ...], tuple[VirtualHost, ...]]
 
 
-def _ref(origins: tuple[Origin, ...]) -> ObjectRef | None:
+def _by_themselves(hosts: Pieces[VirtualHost]) -> Rows:
+    return Fixed((piece, piece) for piece in hosts.pieces)
+
+
+def _large(table: RouteTable, rows: Rows, parts: Fixed[Any, Written]) -> Made:
+    return route_configuration(table, tuple(parts[piece] for piece in rows))
+
+
+Made = tuple[Resource | None, tuple[Diagnostic, ...]]
+"""A resource, and the bugs that kept it or parts of it from being made."""
+
+
+def _origins(value: Any) -> Sequence[Origin]:
+    origins: Sequence[Origin] = value.origins
+    return origins
+
+
+def _ref(origins: Sequence[Origin]) -> ObjectRef | None:
     return origins[0].ref if origins else None

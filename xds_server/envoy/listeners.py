@@ -18,6 +18,7 @@ from xds_server.envoy.http_connections import api_connections, http_connections,
 from xds_server.envoy.proto import address, packed
 from xds_server.envoy.resource import CLUSTER, LISTENER, ROUTE, Resource, sealed
 from xds_server.envoy.tcp_proxy import clusters, tcp_proxy
+from xds_server.incremental import Pieces
 from xds_server.mesh.model import ApiListener, Chain, Direction, GrpcServer, Http, Listener
 
 _DIRECTIONS = {Direction.INBOUND: "INBOUND", Direction.OUTBOUND: "OUTBOUND"}
@@ -25,7 +26,9 @@ _DIRECTIONS = {Direction.INBOUND: "INBOUND", Direction.OUTBOUND: "OUTBOUND"}
 
 def listener(value: Listener) -> Resource:
     message = _quic_listener(value) if value.quic else _tcp_listener(value)
-    origins = (*value.origins, *(origin for chain in _all(value) for origin in chain.origins))
+    of_chains = tuple(dict.fromkeys(origin for chain in _all(value) for origin in chain.origins))
+    own = value.origins
+    origins = own.followed_by(of_chains) if isinstance(own, Pieces) else (*own, *of_chains)
     return sealed(LISTENER, value.name, message, origins, _references(value))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
+from xds_server.incremental import Fixed, Pieces
 from xds_server.mesh.origin import Origin
 
 PREFIX = "type.googleapis.com/"
@@ -25,7 +26,7 @@ class Resource(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """One xDS resource, ready to send.
 
     body: the deterministic serialisation of the message (`Any.value`).
-    version: the hash of `body`, the same in every process and on every replica.
+    version: the hash of `body`, or of the hashes of its parts; the same in every process and on every replica.
     origins: what made it, most important first.
     references: the resources that it names, as (type URL, name): an EDS cluster its load assignment, a
         listener its route configurations and secrets, a route configuration its clusters.
@@ -35,20 +36,21 @@ class Resource(msgspec.Struct, frozen=True, eq=False, weakref=True):
     name: str
     version: str
     body: bytes
-    origins: tuple[Origin, ...] = ()
-    references: tuple[tuple[str, str], ...] = ()
+    origins: Sequence[Origin] = ()
+    references: Sequence[tuple[str, str]] = ()
 
 
 class Resources(msgspec.Struct, frozen=True, eq=False):
-    """All that one proxy group gets: type URL -> name -> resource, names sorted.
+    """All that one proxy group gets: type URL -> name -> resource, in no order.
 
-    Every type of `TYPES` is present. A resource that did not change is the same object as before.
+    Every type of `TYPES` is present. A resource that did not change is the same object as before, and so are the
+    resources of a type in which nothing did.
     """
 
-    by_type: Mapping[str, Mapping[str, Resource]]
+    by_type: Mapping[str, Fixed[str, Resource]]
 
 
-EMPTY = Resources({type_url: {} for type_url in TYPES.values()})
+EMPTY = Resources({type_url: Fixed() for type_url in TYPES.values()})
 
 
 def sealed(
@@ -68,15 +70,19 @@ def sealed_bytes(
     body: bytes,
     origins: Iterable[Origin] = (),
     references: Iterable[tuple[str, str]] = (),
+    hashed: bytes = b"",
 ) -> Resource:
-    """A resource that is serialised already, in the order of its fields' numbers."""
-    version = blake2b(body, digest_size=8).hexdigest()
-    return Resource(type_url, name, version, body, tuple(dict.fromkeys(origins)), tuple(sorted(set(references))))
+    """A resource that is serialised already, in the order of its fields' numbers. hashed: what its version is the hash
+    of, if that is not all of it. Origins and references that are many stay as they are."""
+    version = blake2b(hashed or body, digest_size=8).hexdigest()
+    made_by = origins if isinstance(origins, Pieces) else tuple(dict.fromkeys(origins))
+    names = references if isinstance(references, Pieces) else tuple(sorted(set(references)))
+    return Resource(type_url, name, version, body, made_by, names)
 
 
 def keyed(resources: Iterable[Resource]) -> Resources:
     """Sorts resources into types. Raises ValueError when two have the same type and name."""
-    by_type: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
+    by_type: dict[str, Fixed[str, Resource]] = {type_url: Fixed() for type_url in TYPES.values()}
     for resource in sorted(resources, key=lambda r: (r.type_url, r.name)):
         if resource.name in by_type[resource.type_url]:
             raise ValueError(f"two resources of type {resource.type_url} are named {resource.name!r}")

@@ -2,44 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2, route_pb2
 
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.envoy import actions, filters, headers, matchers
 from xds_server.envoy.resource import CLUSTER, ROUTE, Resource, sealed_bytes
-from xds_server.memo import Memo
+from xds_server.incremental import Pieces
+from xds_server.memo import no_memo
 from xds_server.mesh.model import Forward, Redirect, Respond, Route, RouteTable, VirtualHost
 from xds_server.mesh.origin import Origin
 
 _MAX_BODY = 1 << 20
 
 
-def route_configuration(table: RouteTable, memo: Memo) -> tuple[Resource, tuple[Diagnostic, ...]]:
-    """The resource, and one diagnostic for each virtual host that a bug left out."""
-    hosts: list[_Host] = []
+class Written(msgspec.Struct, frozen=True, eq=False):
+    """Some virtual hosts, one behind the other, as entries of a RouteConfiguration. digests: one for each, also
+    joined. bugs: one for each virtual host that a bug left out."""
+
+    entries: bytes
+    digests: bytes
+    origins: tuple[Origin, ...]
+    references: tuple[tuple[str, str], ...]
+    bugs: tuple[Diagnostic, ...]
+
+
+def written(hosts: tuple[VirtualHost, ...], in_client: bool) -> Written:
+    found: list[_Host] = []
     bugs: list[Diagnostic] = []
-    for host in table.virtual_hosts:
-        result = attempt(memo, _ref(host), virtual_host, host, table.in_client)
+    for host in hosts:
+        result = attempt(no_memo, _ref(host), virtual_host, host, in_client)
         if isinstance(result, Diagnostic):
             bugs.append(result)
             result = _unavailable(host)
-        hosts.append(result)
+        found.append(result)
+    return Written(
+        b"".join(host.entry for host in found),
+        b"".join(blake2b(host.entry, digest_size=8).digest() for host in found),
+        tuple(dict.fromkeys(origin for host in found for origin in host.origins)),
+        tuple((CLUSTER, name) for name in dict.fromkeys(name for host in found for name in host.clusters)),
+        tuple(bugs),
+    )
+
+
+def route_configuration(table: RouteTable, parts: Sequence[Written]) -> tuple[Resource, tuple[Diagnostic, ...]]:
+    """The resource, and one diagnostic for each virtual host that a bug left out. parts: all its virtual hosts.
+
+    Its version is the hash of the hashes of its virtual hosts, so that one that changes is all that is hashed."""
     # The virtual hosts (field 2) are joined as bytes between what comes before and after them: building the message
     # anew for one that changed would copy all the others.
-    head = route_pb2.RouteConfiguration(name=table.name)
+    head = route_pb2.RouteConfiguration(name=table.name).SerializeToString()
     tail = route_pb2.RouteConfiguration(
         # A route may be there before its cluster: the order of delivery sees to it, and Envoy answers 503.
         validate_clusters={"value": False},
         ignore_port_in_host_matching=not table.ports_in_domains,
         max_direct_response_body_size_bytes={"value": _MAX_BODY},
-    )
-    origins = (*table.origins, *(origin for host in hosts for origin in host.origins))
-    references = ((CLUSTER, name) for host in hosts for name in host.clusters)
-    body = b"".join((head.SerializeToString(), *(host.entry for host in hosts), tail.SerializeToString()))
-    return sealed_bytes(ROUTE, table.name, body, origins, references), tuple(bugs)
+    ).SerializeToString()
+    body = b"".join((head, *(part.entries for part in parts), tail))
+    digests = b"".join((head, *(part.digests for part in parts), tail))
+    origins = Pieces((tuple(table.origins), *(part.origins for part in parts)))
+    references = Pieces(tuple(part.references for part in parts))
+    bugs = tuple(bug for part in parts for bug in part.bugs)
+    return sealed_bytes(ROUTE, table.name, body, origins, references, digests), bugs
 
 
 class _Host(NamedTuple):
@@ -103,7 +132,7 @@ def _unavailable(host: VirtualHost) -> _Host:
 
 
 def _origins(host: VirtualHost) -> tuple[Origin, ...]:
-    return tuple(dict.fromkeys(route.origin for route in host.routes))
+    return tuple(dict.fromkeys((*host.origins, *(route.origin for route in host.routes))))
 
 
 def _ref(host: VirtualHost) -> ObjectRef | None:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, ObjectRef
+from xds_server.incremental import Fixed
 from xds_server.kube.meta import Object, Source
-from xds_server.memo import Fixed
 
 T = TypeVar("T", bound=Object)
 

@@ -6,22 +6,21 @@ routes, policies and ports, as in Istio. One that leads out of the mesh is a ser
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
-from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.virtual_service import VirtualService
-from xds_server.kube.snapshot import Table
-from xds_server.mesh import names
+from xds_server.mesh.destination_rules import Rules
 from xds_server.mesh.local_addresses import reason_to_refuse
 from xds_server.mesh.model import Service
-from xds_server.mesh.services import exports
 from xds_server.mesh.visibility import visible
 
-ByHost = Mapping[str, tuple[Service, ...]]
+ByHost = Mapping[str, Mapping[Any, Service]]
+"""Host -> its services."""
 _PATH = ("spec", "externalName")
 
 
@@ -34,32 +33,21 @@ class ExternalName(msgspec.Struct, frozen=True):
     target: str = ""
 
 
-def external_names(
-    services: Iterable[core.Service], known: ByHost, default_export: tuple[str, ...] = ()
-) -> tuple[tuple[ExternalName, ...], tuple[Diagnostic, ...]]:
-    """Those that can be used. known: the services of the mesh that are no ExternalNames. default_export: the
-    namespaces that see those which do not say who does."""
-    listed = {each.host: each for each in (_external_name(service, default_export) for service in services)}
-    found: list[ExternalName] = []
-    notes: list[Diagnostic] = []
-    for each in listed.values():
-        chain = _chain(each, listed, known)
-        problem = reason_to_refuse(chain[-1])
-        ref = each.service.ref
-        if problem:
-            notes.append(diagnostic("XDS6001", ref, _PATH, name=chain[-1], reason=problem))
-        elif chain[-1] in chain[:-1]:
-            notes.append(diagnostic("XDS3030", ref, _PATH, loop=" -> ".join(chain)))
-        else:
-            leads_in = _seen(chain[-1], each, known)
-            target = chain[-1] if leads_in else chain[-2] if len(chain) > 2 else ""
-            found.append(msgspec.structs.replace(each, target=target))
-    return tuple(found), tuple(notes)
-
-
-def _external_name(service: core.Service, default_export: tuple[str, ...]) -> ExternalName:
-    meta = service.metadata
-    return ExternalName(service, names.service_host(meta.name, meta.namespace), exports(service, default_export))
+def external_name(
+    name: ExternalName, listed: Mapping[str, ExternalName], known: ByHost
+) -> tuple[ExternalName | None, tuple[Diagnostic, ...]]:
+    """What an ExternalName leads to; None when it cannot be used. listed: all ExternalNames, by host.
+    known: the services of the mesh that are none."""
+    chain = _chain(name, listed, known)
+    problem = reason_to_refuse(chain[-1])
+    ref = name.service.ref
+    if problem:
+        return None, (diagnostic("XDS6001", ref, _PATH, name=chain[-1], reason=problem),)
+    if chain[-1] in chain[:-1]:
+        return None, (diagnostic("XDS3030", ref, _PATH, loop=" -> ".join(chain)),)
+    leads_in = _seen(chain[-1], name, known)
+    target = chain[-1] if leads_in else chain[-2] if len(chain) > 2 else ""
+    return msgspec.structs.replace(name, target=target), ()
 
 
 def _chain(start: ExternalName, listed: Mapping[str, ExternalName], known: ByHost) -> list[str]:
@@ -78,7 +66,7 @@ def _chain(start: ExternalName, listed: Mapping[str, ExternalName], known: ByHos
 
 
 def _seen(host: str, by: ExternalName, known: ByHost) -> bool:
-    return any(visible(service.exported_to, by.service.metadata.namespace) for service in known.get(host, ()))
+    return any(visible(service.exported_to, by.service.metadata.namespace) for service in known.get(host, {}).values())
 
 
 def port_notes(name: ExternalName, target: Service) -> list[Diagnostic]:
@@ -95,21 +83,16 @@ def port_notes(name: ExternalName, target: Service) -> list[Diagnostic]:
 
 
 def overruled(
-    targets: tuple[tuple[str, str], ...], services: Table[VirtualService], rules: Table[DestinationRule]
-) -> tuple[Diagnostic, ...]:
+    targets: Mapping[str, tuple[object, Service]],
+    routes: Mapping[str, Iterable[tuple[VirtualService, int]]],
+    rules: Mapping[str, Mapping[Any, Rules]],
+) -> Iterator[Diagnostic]:
     """What is written for an alias and not for the service that it leads to, whose routes and policies count.
-    targets: alias -> host."""
-    hosts, notes = dict(targets), []
-    for service in services.values():
-        if service.spec.gateways and names.MESH_GATEWAY not in service.spec.gateways:
-            continue
-        for index, text in enumerate(service.spec.hosts):
-            host = names.full_host(text, service.metadata.namespace)
-            if host in hosts:
-                path = ("spec", "hosts", index)
-                notes.append(diagnostic("XDS4037", service.ref, path, host=host, target=hosts[host]))
-    for rule in rules.values():
-        host = names.full_host(rule.spec.host, rule.metadata.namespace)
-        if host in hosts:
-            notes.append(diagnostic("XDS4037", rule.ref, ("spec", "host"), host=host, target=hosts[host]))
-    return tuple(notes)
+    targets: by alias. routes, rules: by host; of routes also the place of the host among their hosts."""
+    for host, (_, target) in targets.items():
+        for service, index in routes.get(host, ()):
+            path = ("spec", "hosts", index)
+            yield diagnostic("XDS4037", service.ref, path, host=host, target=target.host)
+        for same in rules.get(host, {}).values():
+            for origin in same.origins:
+                yield diagnostic("XDS4037", origin.ref, ("spec", "host"), host=host, target=target.host)

@@ -131,13 +131,13 @@ _LISTENERS: tuple[tuple[Default, Callable[[Listener], bool]], ...] = (
 def applied(view: View) -> Iterator[Applied]:
     """The defaults that hold somewhere in a view: those of its backends, routes and listeners."""
     for default, holds in _BACKENDS:
-        yield Applied(default, tuple(backend.name for backend in view.backends if holds(backend)))
-    routes = [route for table in view.route_tables for host in table.virtual_hosts for route in host.routes]
+        yield Applied(default, tuple(backend.name for backend in view.backends.values() if holds(backend)))
+    routes = [route for table in view.route_tables.values() for host in table.virtual_hosts for route in host.routes]
     for default, of_action in _ROUTES:
         found = (route for route in routes if isinstance(route.action, Forward) and of_action(route.action))
         yield Applied(default, tuple(dict.fromkeys(_place(route) for route in found)))
     for default, at in _LISTENERS:
-        yield Applied(default, tuple(listener.name for listener in view.listeners if at(listener)))
+        yield Applied(default, tuple(listener.name for listener in view.listeners.values() if at(listener)))
 
 
 def _place(route: Route) -> str:

@@ -8,10 +8,13 @@ workloadSelector are for the clients of their own namespace that have its labels
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import Fixed, derived, partitioned, united
 from xds_server.kube.istio.destination_rule import DestinationRule, Subset, TrafficPolicy
+from xds_server.memo import Memo, no_memo
 from xds_server.mesh import names
 from xds_server.mesh.endpoints import labels_of
 from xds_server.mesh.model import Labels, Service, Value
@@ -24,7 +27,8 @@ ROOT_NAMESPACE = "istio-system"
 
 class Rules(Value, frozen=True, eq=False, gc=False):
     """What all the rules of one namespace, host and selector say together.
-    subsets: name -> (its rule, its place in it). selector: labels of the clients that they are for, empty for all."""
+    subsets: name -> (its rule, its place in it). selector: labels of the clients that they are for, empty for all.
+    age: of the oldest, by which it comes before others."""
 
     host: str
     namespace: str
@@ -34,6 +38,7 @@ class Rules(Value, frozen=True, eq=False, gc=False):
     subsets: Mapping[str, tuple[Subset, Origin]]
     origins: tuple[Origin, ...]
     selector: Labels = ()
+    age: tuple[str, str, str] = ("", "", "")
 
     def layers(self, subset: str) -> tuple[Layer, ...]:
         """The trafficPolicies that count for a subset, or for all endpoints: the later ones override."""
@@ -51,64 +56,92 @@ class Rules(Value, frozen=True, eq=False, gc=False):
 
 
 class RuleIndex(Value, frozen=True, eq=False, gc=False):
-    """All rules: namespace -> host (perhaps a wildcard) -> rules; and those with a selector: namespace -> rules."""
+    """All rules by their host: namespace and labels of its clients -> what is said to them.
+    by_host: those of hosts, by_wildcard: those of wildcards such as `*.shop.svc.cluster.local`."""
 
-    by_namespace: Mapping[str, Mapping[str, Rules]] = {}
-    selecting: Mapping[str, tuple[Rules, ...]] = {}
+    by_host: Mapping[str, Mapping[Key, Rules]] = {}
+    by_wildcard: Fixed[str, Fixed[Key, Rules]] = Fixed()
     diagnostics: tuple[Diagnostic, ...] = ()
     root: str = ROOT_NAMESPACE
 
     def find(self, service: Service, client_namespace: str, labels: Labels | None = ()) -> Rules | None:
         """labels: the client's; None: unknown, so that every selector holds."""
-        ours = self.selecting.get(client_namespace, ())
-        by_host = {r.host: r for r in reversed(ours) if labels is None or set(r.selector) <= set(labels)}
-        if selected := _of(by_host, service):
-            return selected
+        hosts = (service.host, service.parent) if service.parent else (service.host,)
+        found = [rules for host in hosts for rules in self._of(host)]
+        if not found:
+            return None
+        for same in found:
+            ours = [
+                rules
+                for (namespace, selector), rules in same.items()
+                if namespace == client_namespace and selector and (labels is None or set(selector) <= set(labels))
+            ]
+            if ours:
+                return min(ours, key=_oldest)
         for namespace in dict.fromkeys((client_namespace, service.namespace, self.root)):
-            rules = _of(self.by_namespace.get(namespace, {}), service)
+            rules = next((same[namespace, ()] for same in found if (namespace, ()) in same), None)
             if rules and (namespace == client_namespace or visible(rules.exported_to, client_namespace)):
                 return rules
         return None
 
+    def _of(self, host: str) -> Iterator[Mapping[Key, Rules]]:
+        """What there is for a host, the most specific first."""
+        exact = self.by_host.get(host)
+        if exact is not None:
+            yield exact
+        if not self.by_wildcard:
+            return
+        if host in self.by_wildcard:
+            yield self.by_wildcard[host]
+        rest = host
+        while rest:
+            _, _, rest = rest.partition(".")
+            wildcard = self.by_wildcard.get(f"*.{rest}" if rest else "*")
+            if wildcard:
+                yield wildcard
 
-def _of(by_host: Mapping[str, Rules], service: Service) -> Rules | None:
-    found = _most_specific(by_host, service.host)
-    return found or (_most_specific(by_host, service.parent) if service.parent else None)
+
+Key = tuple[str, Labels]
+"""Namespace of the rules, and labels of the clients that they are for; empty for all clients."""
 
 
-def _most_specific(by_host: Mapping[str, Rules], host: str) -> Rules | None:
-    if host in by_host:
-        return by_host[host]
-    rest = host
-    while rest:
-        _, _, rest = rest.partition(".")
-        wildcard = by_host.get(f"*.{rest}" if rest else "*")
-        if wildcard:
-            return wildcard
-    return None
+def _oldest(rules: Rules) -> tuple[str, str, str]:
+    return rules.age
 
 
 def rule_index(
-    objects: Mapping[tuple[str, str], DestinationRule],
+    objects: Fixed[tuple[str, str], DestinationRule],
     root: str = ROOT_NAMESPACE,
     default_export: tuple[str, ...] = (),
+    memo: Memo = no_memo,
 ) -> RuleIndex:
     """root: the namespace whose rules are for all. default_export: where those that say nothing are seen."""
-    groups: dict[tuple[str, str, Labels], list[DestinationRule]] = {}
-    for rule in sorted(objects.values(), key=_age):
+
+    def spread(key: tuple[str, str], rule: DestinationRule) -> Iterator[tuple[Any, tuple[str, str], DestinationRule]]:
         namespace, selector = rule.metadata.namespace, rule.spec.workload_selector
         wanted = labels_of(selector.match_labels) if selector else ()
-        groups.setdefault((namespace, names.full_host(rule.spec.host, namespace), wanted), []).append(rule)
-    by_namespace: dict[str, dict[str, Rules]] = {}
-    selecting: dict[str, list[Rules]] = {}
-    notes: list[Diagnostic] = []
-    for (namespace, host, wanted), group in groups.items():
-        rules = _merged(host, namespace, wanted, group, default_export, notes)
-        if wanted:
-            selecting.setdefault(namespace, []).append(rules)
-        else:
-            by_namespace.setdefault(namespace, {})[host] = rules
-    return RuleIndex(by_namespace, {key: tuple(found) for key, found in selecting.items()}, tuple(notes), root)
+        yield (names.full_host(rule.spec.host, namespace), (namespace, wanted)), key, rule
+
+    def merged(key: tuple[str, Key], group: Fixed[Any, DestinationRule]) -> tuple[Rules, tuple[Diagnostic, ...]]:
+        host, (namespace, wanted) = key
+        notes: list[Diagnostic] = []
+        return _merged(host, namespace, wanted, sorted(group.values(), key=_age), default_export, notes), tuple(notes)
+
+    def by_host(wildcards: bool) -> Callable[[Any, Any], Iterator[tuple[str, Key, Rules]]]:
+        def spread(key: tuple[str, Key], found: tuple[Rules, Any]) -> Iterator[tuple[str, Key, Rules]]:
+            if key[0].startswith("*") is wildcards:
+                yield key[0], key[1], found[0]
+
+        return spread
+
+    groups = partitioned(memo, "rules", spread, objects)
+    found = derived(memo, "rules", merged, groups, context=default_export)
+    return RuleIndex(
+        partitioned(memo, "rules by host", by_host(False), found),
+        partitioned(memo, "rules by wildcard", by_host(True), found),
+        tuple(united(memo, "notes on rules", {"": found}, lambda made: made[1])),
+        root,
+    )
 
 
 def _age(rule: DestinationRule) -> tuple[str, str, str]:
@@ -148,4 +181,5 @@ def _merged(
         subsets=subsets,
         origins=tuple(Origin(rule.ref) for rule in group),
         selector=selector,
+        age=_age(group[0]),
     )

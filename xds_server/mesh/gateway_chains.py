@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xds_server.diagnostics import diagnostic
+from xds_server.incremental import Fixed, partitioned
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef
@@ -16,10 +17,12 @@ from xds_server.mesh.hosts import bindable, server_host
 from xds_server.mesh.model import Chain, ChainMatch, Destination, Protocol, ServerTLS, Service, Tcp
 from xds_server.mesh.names import sni_dnat
 from xds_server.mesh.proxy import Proxy
-from xds_server.mesh.resolve import Mesh
+from xds_server.mesh.resolve import Key, Mesh, age
 from xds_server.mesh.route_tables import Gathered, l4_routes_for
 from xds_server.mesh.routes.clients import Client
 from xds_server.mesh.routes.l4 import L4Route, tcp_routes, tls_routes
+from xds_server.mesh.service_rank import seen
+from xds_server.mesh.visibility import visible
 
 
 class Bound(NamedTuple):
@@ -32,20 +35,36 @@ class Bound(NamedTuple):
 class Bindings:
     """Which VirtualServices a proxy's servers take; lives only while its view is made."""
 
-    def __init__(self, mesh: Mesh, proxy: Proxy) -> None:
-        self._mesh, self._proxy = mesh, proxy
+    def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo) -> None:
+        self._mesh, self._proxy, self._memo = mesh, proxy, memo
 
     def client(self, server: BoundServer) -> Client:
         retries = self._mesh.config.default_http_retry_policy
         port = server.server.port.number
         return Client(server.gateway_name, port, self._proxy.namespace, self._proxy.labels, retries)
 
+    def by_host(self, server: BoundServer) -> Fixed[str, Fixed[Key, VirtualService]]:
+        """Host under which the server serves them -> VirtualServices."""
+        gateway, routes = server.gateway, self._mesh.routes
+
+        def spread(key: Key, service: VirtualService) -> Iterator[tuple[str, Key, VirtualService]]:
+            if visible(routes.exported_to(service), gateway.metadata.namespace):
+                for host in service.spec.hosts:
+                    for bound in bindable(server.server, gateway, service, host):
+                        yield bound, key, service
+
+        context = (server.server, routes.default_export)
+        name = ("bound", gateway.ref, server.index, context)
+        return partitioned(self._memo, name, spread, routes.bound_to(server.gateway_name), context=context)
+
     def of(self, server: BoundServer) -> Iterator[Bound]:
-        namespace = server.gateway.metadata.namespace
-        for service in self._mesh.routes.bound_to(server.gateway_name, namespace):
-            hosts = [h for host in service.spec.hosts for h in bindable(server.server, server.gateway, service, host)]
-            if hosts:
-                yield Bound(service, tuple(dict.fromkeys(hosts)))
+        """The oldest first."""
+        hosts: dict[VirtualService, list[str]] = {}
+        for host, services in sorted(self.by_host(server).items()):
+            for service in services.values():
+                hosts.setdefault(service, []).append(host)
+        for service in sorted(hosts, key=age):
+            yield Bound(service, tuple(hosts[service]))
 
 
 class PassingChains:
@@ -89,8 +108,9 @@ class PassingChains:
     def auto_passthrough(self, server: BoundServer) -> Iterator[Chain]:
         """Every service within the server's hosts, by the server names that sidecars with mutual TLS use."""
         hosts = tuple(server_host(text, "")[1] for text in server.server.hosts)
-        for service in self._mesh.registry.seen_from(self._proxy.namespace):
-            if service.external or not any(_within(service.host, host) for host in hosts):
+        for _, same in sorted(self._mesh.registry.by_host.items()):
+            service = seen(same, self._proxy.namespace)
+            if service is None or service.external or not any(_within(service.host, host) for host in hosts):
                 continue
             rules = self._mesh.rules.find(service, self._proxy.namespace, self._proxy.labels)
             for ref in _refs_as_is(service, rules):

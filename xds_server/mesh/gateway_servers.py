@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
+from xds_server.kube import core
 from xds_server.kube.istio.gateway import Gateway, Server
+from xds_server.memo import Memo
 from xds_server.mesh import checks
 from xds_server.mesh.endpoints import selects
 from xds_server.mesh.model import Protocol
@@ -16,6 +18,7 @@ from xds_server.mesh.origin import Origin
 from xds_server.mesh.protocols import declared_protocol
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Mesh
+from xds_server.mesh.selection import ANY_NAMESPACE, selecting
 
 EVERY_ADDRESS = "0.0.0.0"
 FIRST_UNPRIVILEGED_PORT = 1024
@@ -91,7 +94,7 @@ class BoundServer(msgspec.Struct, frozen=True):
 Listening = Mapping[tuple[str, int], tuple[BoundServer, ...]]
 
 
-def bound_servers(mesh: Mesh, proxy: Proxy, notes: list[Diagnostic]) -> Listening:
+def bound_servers(mesh: Mesh, proxy: Proxy, memo: Memo, notes: list[Diagnostic]) -> Listening:
     """(address, port) -> servers that share it, the oldest Gateway's first."""
     found: dict[tuple[str, int], list[BoundServer]] = {}
     for gateway in mesh.gateways:
@@ -99,9 +102,11 @@ def bound_servers(mesh: Mesh, proxy: Proxy, notes: list[Diagnostic]) -> Listenin
         if proxy.labels is not None and not selects(selector, dict(proxy.labels)):
             continue
         labels = selector if proxy.labels is None else dict(proxy.labels)
-        namespace = None if proxy.labels is None else proxy.namespace
-        ports, udp_ports = (_port_map(mesh, labels, namespace, udp) for udp in (False, True))
-        for bound in _servers(gateway, ports, udp_ports, notes):
+        namespace = ANY_NAMESPACE if proxy.labels is None else proxy.namespace
+        services = tuple(selecting(mesh.kubernetes_services, namespace, labels))
+        servers, said = memo(_servers, gateway, services)
+        notes += said
+        for bound in servers:
             if proxy.unprivileged and bound.port < FIRST_UNPRIVILEGED_PORT:
                 notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.port))
                 continue
@@ -127,8 +132,12 @@ def _clash(one: BoundServer, other: BoundServer) -> bool:
 
 
 def _servers(
-    gateway: Gateway, ports: Mapping[int, int], udp_ports: Mapping[int, int], notes: list[Diagnostic]
-) -> Iterator[BoundServer]:
+    gateway: Gateway, services: tuple[core.Service, ...]
+) -> tuple[tuple[BoundServer, ...], tuple[Diagnostic, ...]]:
+    """services: those that select the proxy."""
+    ports, udp_ports = (_port_map(services, udp) for udp in (False, True))
+    found: list[BoundServer] = []
+    notes: list[Diagnostic] = []
     for index, server in enumerate(gateway.spec.servers):
         path = ("spec", "servers", index)
         protocol = declared_protocol(server.port.protocol)
@@ -143,9 +152,9 @@ def _servers(
         server = msgspec.structs.replace(server, hosts=hosts)
         number = server.port.number
         address = server.bind or EVERY_ADDRESS
-        yield BoundServer(
-            gateway, index, server, address, ports.get(number, number), protocol, udp_ports.get(number, 0)
-        )
+        listens, datagrams = ports.get(number, number), udp_ports.get(number, 0)
+        found.append(BoundServer(gateway, index, server, address, listens, protocol, datagrams))
+    return tuple(found), tuple(notes)
 
 
 def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> Iterator[Diagnostic]:
@@ -164,19 +173,16 @@ def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> It
         yield diagnostic("XDS4009", ref, (*path, "tls"), field="tls", reason=reason)
 
 
-def _port_map(mesh: Mesh, labels: Mapping[str, str], namespace: str | None, udp: bool) -> dict[int, int]:
+def _port_map(services: tuple[core.Service, ...], udp: bool) -> dict[int, int]:
     """The ports of the Services that select the proxy -> the ports that it listens on (Istio does the same).
     udp: of those that are UDP, else of the others."""
     result: dict[int, int] = {}
-    for service in mesh.kubernetes_services.values():
-        selector = service.spec.selector
-        ours = namespace is None or service.metadata.namespace == namespace
-        if ours and selector and selects(selector, labels):
-            for port in service.spec.ports:
-                if (port.protocol == "UDP") is not udp:
-                    continue
-                target = port.target_port
-                if isinstance(target, str):
-                    target = int(target) if target.isdecimal() else None
-                result.setdefault(port.port, target or port.port)
+    for service in services:
+        for port in service.spec.ports:
+            if (port.protocol == "UDP") is not udp:
+                continue
+            target = port.target_port
+            if isinstance(target, str):
+                target = int(target) if target.isdecimal() else None
+            result.setdefault(port.port, target or port.port)
     return result

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from xds_server.diagnostics import diagnostic
+from xds_server.incremental import Fixed, Pieces, derived, pieces, united
+from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_chains import Bindings, PassingChains, served_names
 from xds_server.mesh.gateway_servers import BoundServer, bound_servers
@@ -32,26 +36,36 @@ from xds_server.mesh.names import virtual_host as virtual_host_name
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
-from xds_server.mesh.resolve import Mesh
-from xds_server.mesh.route_tables import Gathered, merge, routes_for
+from xds_server.mesh.resolve import Mesh, age, beside_lookups, looking
+from xds_server.mesh.route_tables import Gathered, Part, Parts, merge, routes_for
 from xds_server.mesh.routes.virtual_service import HttpRoutes
 from xds_server.mesh.server_tls import server_tls
 
 Servers = tuple[BoundServer, ...]
 
 
+def gateway_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
+    gathered = Gathered()
+    made = GatewayView(mesh, proxy, memo, gathered)
+    own = gathered.part(listeners=tuple(made.listeners), route_tables=tuple(made.route_tables))
+    return {"": Fixed({"": own}), **made.hosts}
+
+
 class GatewayView:
-    """Collects the parts of one gateway's view; lives only while the view is made."""
+    """Collects the parts of one gateway's view; lives only while the view is made.
+
+    hosts: by the name of a route table, what its virtual hosts come to."""
 
     def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> None:
         self._mesh, self._proxy, self._memo, self._gathered = mesh, proxy, memo, gathered
         self._secrets = ProxySecrets(mesh, proxy, memo, gathered)
-        self._bindings = Bindings(mesh, proxy)
+        self._bindings = Bindings(mesh, proxy, memo)
         self._passing = PassingChains(mesh, proxy, self._bindings, memo, gathered)
         self.listeners: list[Listener] = []
         self.route_tables: list[RouteTable] = []
+        self.hosts: Parts = {}
         self._over_quic: dict[tuple[str, int], list[Chain]] = {}
-        for (address, port), servers in bound_servers(mesh, proxy, gathered.notes).items():
+        for (address, port), servers in bound_servers(mesh, proxy, memo, gathered.notes).items():
             self._add(address, port, servers)
         for (address, port), chains in sorted(self._over_quic.items()):
             kept = self._passing.without_doubles(iter(chains))
@@ -157,8 +171,7 @@ class GatewayView:
                 path = (*server.path, "hosts", index)
                 note = diagnostic("XDS3008", server.gateway.ref, path, host=host, first=first.origin)
                 self._gathered.notes.append(note)
-        hosts = tuple(kept)
-        return replace(server, server=replace(server.server, hosts=hosts)) if hosts else None
+        return self._memo(_with_hosts, server, tuple(kept)) if kept else None
 
     def _add_route_table(self, name: str, servers: Servers, everyone: frozenset[str], http3_port: int = 0) -> None:
         """everyone: the hosts of all servers of the port; what is not ours belongs on other connections.
@@ -167,37 +180,79 @@ class GatewayView:
         ours = _hosts(servers)
         wide = any(host.startswith("*") for host in ours)
         # Only these are named: a thousand tables that each name a thousand hosts would be too much, and `*` will do.
-        inside = {host for host in everyone - ours if wide and most_specific(host, ours)}
-        known = ours | inside
-        parts: dict[str, list[HttpRoutes]] = {}
-        redirected: set[str] = set()
-        origins: dict[Origin, None] = {server.origin: None for server in servers}
-        for server in servers:
-            redirects = server.redirects
-            if redirects:
-                served = _hosts((server,))
-                redirected |= served
-                parts |= {host: parts.get(host, []) for host in served}
-            for service, hosts in self._bindings.of(server):
-                client = self._bindings.client(server)
-                routes = routes_for(self._mesh, service, client, self._memo, self._gathered)
-                origins[Origin(service.ref)] = None
-                for host in hosts:
-                    if not inside or most_specific(host, known) in ours:
-                        parts.setdefault(host, []).append(routes)
-                        redirected |= {host} if redirects else set()
-        virtual_hosts = []
-        for host, same in sorted(parts.items()):
-            merged = merge(dict.fromkeys(same), self._memo, self._gathered)
-            virtual_hosts.append(self._memo(_virtual_host, host, port, merged, host in redirected, http3_port))
+        inside = frozenset(host for host in everyone - ours if wide and most_specific(host, ours))
+        shared = _Shared(servers, port, http3_port, ours, inside, _hosts(s for s in servers if s.redirects))
+        key = (name, self._proxy.namespace, self._proxy.labels)
+        found = self._virtual_hosts(key, shared)
+        self.hosts[f"hosts of {name}"] = found
+        elsewhere: tuple[str, ...] = ()
         if everyone != ours:
-            elsewhere = tuple(sorted((inside | {"*"}) - parts.keys()))
-            virtual_hosts += [self._memo(_misdirected, port, elsewhere, tuple(origins))] if elsewhere else []
-        self.route_tables.append(self._memo(_route_table, name, port, tuple(virtual_hosts), tuple(origins)))
+            elsewhere = tuple(sorted(host for host in inside | {"*"} if host not in found))
+        origins = tuple(dict.fromkeys(server.origin for server in servers))
+        ordered = pieces(self._memo, ("virtual hosts", key), found, lambda part: part.virtual_hosts)
+        self.route_tables.append(self._memo(_route_table, name, port, ordered, elsewhere, origins))
+
+    def _virtual_hosts(self, key: Hashable, shared: _Shared) -> Fixed[str, Part]:
+        bound = [self._bindings.by_host(server) for server in shared.servers]
+        lookups, mesh = looking(self._mesh, *bound)
+        services = lookups.views[-len(bound) :]
+        clients = [self._bindings.client(server) for server in shared.servers]
+
+        def virtual_host(host: str, _: object) -> Part | None:
+            gathered = Gathered()
+            redirected = host in shared.redirected
+            parts: list[HttpRoutes] = []
+            services_here: list[VirtualService] = []
+            if not shared.inside or most_specific(host, shared.ours | shared.inside) in shared.ours:
+                for server, client, by_host in zip(shared.servers, clients, services, strict=True):
+                    for service in sorted(by_host.get(host, {}).values(), key=age):
+                        services_here.append(service)
+                        parts.append(routes_for(mesh, service, client, self._memo, gathered))
+                        redirected |= server.redirects
+            if not parts and host not in shared.redirected:
+                return None
+            routes = merge(dict.fromkeys(parts), self._memo, gathered)
+            origins = tuple(Origin(service.ref) for service in dict.fromkeys(services_here))
+            made = _virtual_host(host, shared.port, routes, redirected, shared.http3_port, origins)
+            return gathered.part(virtual_hosts=(made,))
+
+        context = (shared, *beside_lookups(self._mesh))
+        items = self._keys(key, bound, shared.redirected)
+        return derived(self._memo, ("hosts", key), virtual_host, items, lookups, context)
+
+    def _keys(self, key: Hashable, bound: list[Fixed[str, Any]], more: frozenset[str]) -> Fixed[str, Any]:
+        """A collection with the keys of all."""
+        if len(bound) == 1 and not more:
+            return bound[0]
+        named = [
+            derived(self._memo, ("keys", key, number), lambda host, _: host, rows) for number, rows in enumerate(bound)
+        ]
+        labelled = {str(number): rows for number, rows in enumerate([*named, self._memo(_each_by_itself, more)])}
+        return united(self._memo, ("keys", key), labelled, lambda host: (host,))
+
+
+class _Shared(msgspec.Struct, frozen=True):
+    """What the virtual hosts of one route table have in common. inside: hosts of others within the wildcards of
+    `ours`. redirected: hosts of plaintext servers that send all to HTTPS."""
+
+    servers: Servers
+    port: int
+    http3_port: int
+    ours: frozenset[str]
+    inside: frozenset[str]
+    redirected: frozenset[str]
+
+
+def _each_by_itself(values: frozenset[str]) -> Fixed[str, str]:
+    return Fixed((value, value) for value in values)
 
 
 def _hosts(servers: Iterable[BoundServer]) -> frozenset[str]:
     return frozenset(server_host(text, "")[1] for server in servers for text in server.server.hosts)
+
+
+def _with_hosts(server: BoundServer, hosts: tuple[str, ...]) -> BoundServer:
+    return replace(server, server=replace(server.server, hosts=hosts))
 
 
 def _listener(
@@ -213,8 +268,10 @@ def _quic_listener(address: str, port: int, chains: tuple[Chain, ...]) -> Listen
     return Listener(name, address, port, Direction.OUTBOUND, chains, origins, quic=True)
 
 
-def _virtual_host(host: str, port: int, routes: tuple[Route, ...], require_tls: bool, http3_port: int) -> VirtualHost:
-    return VirtualHost(virtual_host_name(host, port), (host,), routes, require_tls, http3_port)
+def _virtual_host(
+    host: str, port: int, routes: tuple[Route, ...], require_tls: bool, http3_port: int, origins: tuple[Origin, ...]
+) -> VirtualHost:
+    return VirtualHost(virtual_host_name(host, port), (host,), routes, require_tls, http3_port, origins)
 
 
 def _misdirected(port: int, hosts: tuple[str, ...], origins: tuple[Origin, ...]) -> VirtualHost:
@@ -222,6 +279,11 @@ def _misdirected(port: int, hosts: tuple[str, ...], origins: tuple[Origin, ...])
     return VirtualHost(f"misdirected:{port}", hosts, (Route("misdirected", Match(), answer, origins[0]),))
 
 
-def _route_table(name: str, port: int, hosts: tuple[VirtualHost, ...], origins: tuple[Origin, ...]) -> RouteTable:
+def _route_table(
+    name: str, port: int, hosts: Pieces[VirtualHost], elsewhere: tuple[str, ...], origins: tuple[Origin, ...]
+) -> RouteTable:
     """Without hosts, everything is answered 404, as Istio does."""
-    return RouteTable(name, hosts or (VirtualHost(f"blackhole:{port}", ("*",), ()),), origins)
+    more = (_misdirected(port, elsewhere, origins),) if elsewhere else ()
+    if not hosts and not more:
+        more = (VirtualHost(f"blackhole:{port}", ("*",), ()),)
+    return RouteTable(name, hosts.followed_by(more) if more else hosts, origins)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import Fixed, derived
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
@@ -30,33 +31,44 @@ from xds_server.mesh.model import (
 )
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
-from xds_server.mesh.resolve import Mesh
-from xds_server.mesh.route_tables import Gathered
+from xds_server.mesh.resolve import Mesh, beside_lookups, looking
+from xds_server.mesh.route_tables import Gathered, Part, Parts
 from xds_server.mesh.scope import EVERYTHING
-from xds_server.mesh.service_hosts import ServiceRoutes
+from xds_server.mesh.service_hosts import ServiceRoutes, mesh_routes
 from xds_server.mesh.visibility import visible
 
 ANY_ADDRESS = ("0.0.0.0", "::")
 
 
-class GrpcView:
-    """Collects the parts of one gRPC client's view; lives only while the view is made."""
+def grpc_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
+    found = mesh_routes(mesh, proxy.namespace, EVERYTHING.egress, memo)
+    lookups, known = looking(mesh, found.by_host)
 
-    def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> None:
-        routes = ServiceRoutes(mesh, proxy, EVERYTHING, memo, gathered)
-        self.api_listeners: list[ApiListener] = []
-        self.route_tables: list[RouteTable] = []
-        for service, port in routes.entries():
+    def targets(host: str, service: Service) -> Part | None:
+        gathered = Gathered()
+        routes = ServiceRoutes(known, proxy, found, memo, gathered, lookups.views[-1])
+        listeners: list[ApiListener] = []
+        tables: list[RouteTable] = []
+        for port in service.ports:
             if port.protocol is Protocol.TLS or service.discovery is not Discovery.ENDPOINTS:
                 continue
             hosts = (service.host, *(a.host for a in service.aliases if visible(a.exported_to, proxy.namespace)))
-            table, notes = memo(_route_table, service, port, routes.of(service, port), hosts)
+            table, notes = _route_table(service, port, routes.of(service, port), hosts)
             gathered.notes += notes
-            self.route_tables.append(table)
-            self.api_listeners += [memo(_api_listener, service, port, host) for host in hosts]
+            tables.append(table)
+            listeners += [_api_listener(service, port, host) for host in hosts]
+        return gathered.part(api_listeners=tuple(listeners), route_tables=tuple(tables)) if tables else None
+
+    key = ("targets", proxy.namespace, proxy.labels)
+    context = (found.by_wildcard, *beside_lookups(mesh))
+    servers, notes = _grpc_servers(mesh, proxy, memo)
+    return {
+        "": Fixed({"": Part(grpc_servers=servers, diagnostics=notes)}),
+        "targets": derived(memo, key, targets, found.services, lookups, context),
+    }
 
 
-def grpc_servers(mesh: Mesh, proxy: Proxy, memo: Memo) -> tuple[tuple[GrpcServer, ...], tuple[Diagnostic, ...]]:
+def _grpc_servers(mesh: Mesh, proxy: Proxy, memo: Memo) -> tuple[tuple[GrpcServer, ...], tuple[Diagnostic, ...]]:
     """What the workload asks for when it is a gRPC server that takes its configuration from xDS (gRFC A36), for each
     port to which a service leads."""
     notes: list[Diagnostic] = []

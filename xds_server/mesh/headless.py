@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from xds_server.memo import Memo
 from xds_server.mesh.endpoints import ServiceEndpoints
 from xds_server.mesh.model import Service
 
@@ -17,10 +16,10 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 Named = tuple[tuple[Service, ServiceEndpoints], ...]
 
 
-def named_endpoints(parent: Service, found: ServiceEndpoints, memo: Memo) -> Named:
+def named_endpoints(parent: Service, found: ServiceEndpoints) -> Named:
     """found: the endpoints of the headless service `parent`."""
     return tuple(
-        (memo(_service, parent, name, addresses), memo(_endpoints, found, name))
+        (_service(parent, name, addresses), _endpoints(found, name))
         for name, addresses in found.hostnames.items()
         if _LABEL.fullmatch(name)
     )

@@ -10,7 +10,7 @@ from xds_server.diagnostics import Diagnostic, Path, diagnostic
 from xds_server.kube import core
 from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import IstioIngressListener
-from xds_server.mesh.endpoints import selects, target_port
+from xds_server.mesh.endpoints import target_port
 from xds_server.mesh.model import Connections, Endpoint, Protocol, ServerTLS, ServicePort
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.policy import connections
@@ -19,6 +19,7 @@ from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.scope import Scope
+from xds_server.mesh.selection import selecting
 from xds_server.mesh.server_tls import ended_tls
 
 EVERY_ADDRESS = "0.0.0.0"
@@ -46,7 +47,10 @@ def service_ports(mesh: Mesh, proxy: Proxy, pool: Connections, notes: list[Diagn
     """Those to which services lead. The oldest service of a port says what it speaks."""
     labels = dict(proxy.labels or ())
     taken: dict[int, Port] = {}
-    for service in sorted(_selecting(mesh, proxy.namespace, labels), key=_age):
+    services = selecting(mesh.kubernetes_services, proxy.namespace, labels)
+    entries = selecting(mesh.service_entries, proxy.namespace, labels)
+    found: list[core.Service | ServiceEntry] = [*services, *entries]
+    for service in sorted(found, key=_age):
         of_kind = _of_service(service, mesh, proxy, notes) if isinstance(service, core.Service) else _of_entry(service)
         for path, number, service_port, name, protocol in of_kind:
             port = Port(ServicePort(number, name, protocol), service_port, Origin(service.ref, path), pool)
@@ -58,16 +62,6 @@ def service_ports(mesh: Mesh, proxy: Proxy, pool: Connections, notes: list[Diagn
 
 Found = Iterator[tuple[Path, int, int, str, Protocol]]
 """Where it is written, the workload's port, the service's port, its name, and what it speaks."""
-
-
-def _selecting(mesh: Mesh, namespace: str, labels: dict[str, str]) -> Iterator[core.Service | ServiceEntry]:
-    for (of, _), service in mesh.kubernetes_services.items():
-        if of == namespace and service.spec.selector and selects(service.spec.selector, labels):
-            yield service
-    for (of, _), entry in mesh.service_entries.items():
-        selector = entry.spec.workload_selector
-        if of == namespace and selector and selector.labels and selects(selector.labels, labels):
-            yield entry
 
 
 def _age(service: core.Service | ServiceEntry) -> tuple[str, str, str]:

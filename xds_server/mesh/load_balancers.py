@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
 from xds_server.kube.istio.gateway import Gateway
-from xds_server.kube.snapshot import Table
-from xds_server.mesh.endpoints import selects
 from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.selection import ANY_NAMESPACE, Selectors, selecting
 
 
 def _true(value: str) -> bool:
@@ -66,17 +65,14 @@ def sends_proxy_headers(service: core.Service) -> bool:
     return any(name in annotations and switches(annotations[name]) for name, switches in PROXY_PROTOCOL.items())
 
 
-def behind_proxy_headers(services: Table[core.Service], gateway: Gateway, proxy: Proxy) -> bool:
+def behind_proxy_headers(services: Selectors[core.Service], gateway: Gateway, proxy: Proxy) -> bool:
     """Whether the connections of a gateway begin with PROXY headers. A proxy without a name of its own has the labels
     that the Gateway selects."""
-    labels = gateway.spec.selector if proxy.labels is None else dict(proxy.labels)
-    return any(
-        sends_proxy_headers(service)
-        for (namespace, _), service in services.items()
-        if (proxy.labels is None or namespace == proxy.namespace)
-        and service.spec.selector
-        and selects(service.spec.selector, labels)
-    )
+    if proxy.labels is None:
+        found = selecting(services, ANY_NAMESPACE, gateway.spec.selector)
+    else:
+        found = selecting(services, proxy.namespace, dict(proxy.labels))
+    return any(sends_proxy_headers(service) for service in found)
 
 
 def cloud_notes(service: core.Service) -> tuple[Diagnostic, ...]:

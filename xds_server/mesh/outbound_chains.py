@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from xds_server.diagnostics import diagnostic
 from xds_server.memo import Memo
@@ -10,6 +10,7 @@ from xds_server.mesh import names
 from xds_server.mesh.backends import backend_tcp_options
 from xds_server.mesh.hosts import narrower
 from xds_server.mesh.model import Chain, ChainMatch, Destination, Http, Protocol, Tcp
+from xds_server.mesh.origin import Origin
 from xds_server.mesh.outbound_places import Offer, Place
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Mesh
@@ -116,15 +117,18 @@ class RawChains:
             yield from found.routes
 
 
-def http_chains(name: str, offers: list[Offer], raw: list[Chain], detects: bool) -> Iterator[Chain]:
+def http_chains(
+    name: str, origins: Sequence[Origin], ranges: Callable[[], set[str]], raw: list[Chain], detects: bool
+) -> Iterator[Chain]:
     """The chain of the requests that `name` routes. Once a chain says which addresses it is for, those addresses are
-    looked for among such chains alone, so HTTP with ranges of addresses, or routes by address, needs one too."""
-    origins = tuple(dict.fromkeys(offer.service.origin for offer in offers))
-    traffic = Http(name, f"outbound_{name}")
+    looked for among such chains alone, so HTTP with ranges of addresses, or routes by address, needs one too.
+
+    origins: of the services there; ranges: their ranges of addresses."""
+    traffic, first = Http(name, f"outbound_{name}"), origins[:1]
     if any(chain.match.destinations for chain in raw):
-        ranges = {address for offer in offers for address in offer.ranges}
-        ranges |= {address for chain in raw if chain.origins[0] in origins for address in chain.match.destinations}
-        if ranges:
-            match = ChainMatch(destinations=tuple(sorted(ranges)), detected_http=detects)
-            yield Chain(name, match, traffic, origins=origins)
-    yield Chain(name, ChainMatch(detected_http=detects), traffic, origins=origins)
+        here = frozenset(origins)
+        wanted = ranges() | {ip for chain in raw if chain.origins[0] in here for ip in chain.match.destinations}
+        if wanted:
+            match = ChainMatch(destinations=tuple(sorted(wanted)), detected_http=detects)
+            yield Chain(name, match, traffic, origins=first)
+    yield Chain(name, ChainMatch(detected_http=detects), traffic, origins=first)

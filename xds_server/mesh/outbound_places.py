@@ -7,14 +7,18 @@ address, other ports have one for each address of the service (istio pilot/pkg/n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.mesh.model import Protocol, Service, ServicePort
+from xds_server.incremental import Fixed, Lookups, derived, partitioned, united
+from xds_server.memo import Memo
+from xds_server.mesh.endpoints import is_ip
+from xds_server.mesh.model import Protocol, Service, ServicePort, Value
 from xds_server.mesh.protocols import declared_protocol
 from xds_server.mesh.proxy import Interception, Proxy
+from xds_server.mesh.resolve import Mesh, looking
 from xds_server.mesh.scope import Egress, Scope
 from xds_server.mesh.service_hosts import takes
 
@@ -62,40 +66,80 @@ class Offer(msgspec.Struct, frozen=True):
         return tuple(address for address in self.service.addresses if "/" in address)
 
 
-Offers = dict[Place, list[Offer]]
-Pods = tuple[tuple[tuple[Service, int], tuple[str, ...]], ...]
-"""The addresses of the endpoints of headless services, by service and port."""
+Offers = Fixed[str, tuple[Offer, ...]]
+"""What is offered at one place, by the host of the service."""
 
 
-def places(pods: Pods, proxy: Proxy, scope: Scope, services: tuple[Service, ...], notes: list[Diagnostic]) -> Offers:
-    """The offers that share a place, in the order of their hosts. A way out that names its port takes it from those
-    that do not."""
+class _Offered(Value, frozen=True, eq=False, gc=False):
+    """What one service offers, and where."""
+
+    host: str
+    offers: Mapping[Place, tuple[Offer, ...]]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def places(
+    mesh: Mesh, proxy: Proxy, scope: Scope, services: Fixed[str, Service], memo: Memo
+) -> tuple[Fixed[Place, Offers], Iterable[Diagnostic]]:
+    """The offers that share a place. A way out that names its port takes it from those that do not."""
     captures = proxy.interception is not Interception.NONE
     named = {egress.port for egress in scope.egress if egress.port and egress.captured}
-    headless = {service.host for service in services if service.headless}
-    addresses = dict(pods)
-    found: Offers = {}
-    for egress in scope.egress:
-        if egress.is_http_proxy:
-            continue
-        for service in services:
-            if not takes(egress, service):
+    lookups = Lookups(services, pods_of(mesh, (proxy.namespace, scope.egress), services, memo))
+    known, pods = lookups.views
+
+    def offer(host: str, service: Service) -> _Offered | None:
+        found: dict[Place, dict[Offer, None]] = {}
+        notes: list[Diagnostic] = []
+        parent = known.get(service.parent) if service.parent else None
+        is_member = parent is not None and parent.headless
+        for egress in scope.egress:
+            if egress.is_http_proxy or not takes(egress, service):
                 continue
             for port in service.ports:
                 if egress.port == port.number if egress.port else egress.is_socket or port.number not in named:
                     said = declared_protocol(egress.protocol)
-                    offer = Offer(service, port, said or port.protocol, service.parent in headless)
-                    for place in _places_of(offer, egress, captures, addresses, notes):
-                        sharing = found.setdefault(place, [])
-                        sharing += [] if offer in sharing else [offer]
-    return {place: offers for place, offers in found.items() if _may_bind(place, offers, proxy, notes)}
+                    made = Offer(service, port, said or port.protocol, is_member)
+                    addresses = pods.get(host, {}) if service.headless else {}
+                    for place in _places_of(made, egress, captures, addresses, notes):
+                        if _may_bind(place, made, proxy, notes):
+                            found.setdefault(place, {})[made] = None
+        if not found and not notes:
+            return None
+        return _Offered(host, {place: tuple(offers) for place, offers in found.items()}, tuple(dict.fromkeys(notes)))
+
+    key = (proxy, scope)
+    offered = derived(memo, ("offers", key), offer, services, lookups)
+    notes = united(memo, ("notes on offers", key), {"": offered}, lambda each: each.diagnostics)
+    return partitioned(memo, ("places", key), _by_place, offered), notes
+
+
+def _by_place(host: str, offered: _Offered) -> Iterator[tuple[Place, str, tuple[Offer, ...]]]:
+    for place, offers in offered.offers.items():
+        yield place, host, offers
+
+
+def pods_of(
+    mesh: Mesh, key: object, services: Fixed[str, Service], memo: Memo
+) -> Fixed[str, Mapping[int, tuple[str, ...]]]:
+    """Headless service -> port -> the addresses of its endpoints."""
+    lookups, known = looking(mesh)
+
+    def addresses(host: str, service: Service) -> Mapping[int, tuple[str, ...]] | None:
+        if not service.headless:
+            return None
+        return {
+            port: tuple(sorted({ip for each in found for ip in (each.address, *each.more_addresses) if is_ip(ip)}))
+            for port, found in known.registry.endpoints_of(service).by_port.items()
+        }
+
+    return derived(memo, ("pods", key), addresses, services, lookups)
 
 
 def _places_of(
     offer: Offer,
     egress: Egress,
     captures: bool,
-    pods: Mapping[tuple[Service, int], tuple[str, ...]],
+    pods: Mapping[int, tuple[str, ...]],
     notes: list[Diagnostic],
 ) -> Iterator[Place]:
     service, number = offer.service, offer.port.number
@@ -109,7 +153,7 @@ def _places_of(
     elif offer.protocol.is_http:
         yield Place(EVERY_ADDRESS, number, False, True)
     elif not offer.member:  # else it is found at the places of the whole service
-        addresses = pods.get((service, number), ()) if service.headless else _virtual_ips(service)
+        addresses = pods.get(number, ()) if service.headless else _virtual_ips(service)
         yield from (Place(address, number, False, False) for address in addresses)
         if offer.ranges or (offer.protocol is not Protocol.TCP and not addresses and not service.headless):
             yield Place(EVERY_ADDRESS, number, False, True)
@@ -122,9 +166,8 @@ def _virtual_ips(service: Service) -> tuple[str, ...]:
     return tuple(address for address in service.addresses if "/" not in address)
 
 
-def _may_bind(place: Place, offers: list[Offer], proxy: Proxy, notes: list[Diagnostic]) -> bool:
-    origins = dict.fromkeys(offer.service.origin for offer in offers)
+def _may_bind(place: Place, offer: Offer, proxy: Proxy, notes: list[Diagnostic]) -> bool:
     if place.binds and proxy.unprivileged and 0 < place.port < FIRST_UNPRIVILEGED_PORT:
-        notes += [diagnostic("XDS4012", o.ref, ("spec", "ports"), port=place.port) for o in origins]
+        notes.append(diagnostic("XDS4012", offer.service.origin.ref, ("spec", "ports"), port=place.port))
         return False
     return True

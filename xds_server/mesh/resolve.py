@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
+from msgspec.structs import replace
+
 from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import Fixed, Lookups, derived, partitioned
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
@@ -14,41 +18,44 @@ from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import Sidecar
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.snapshot import Snapshot, Table
-from xds_server.memo import Fixed, Memo
+from xds_server.memo import Memo, no_memo
 from xds_server.mesh import names
+from xds_server.mesh.aliases import overruled
 from xds_server.mesh.destination_rules import RuleIndex, rule_index
 from xds_server.mesh.hosts import bindable
 from xds_server.mesh.model import Value
-from xds_server.mesh.registry import Registry
-from xds_server.mesh.registry_changes import registry
+from xds_server.mesh.registry import Registry, registry
 from xds_server.mesh.routes.clients import gateways_of
 from xds_server.mesh.routes.delegates import named
 from xds_server.mesh.scope import Sidecars, sidecars
+from xds_server.mesh.selection import Selectors, selectors
 from xds_server.mesh.suggestions import did_you_mean
-from xds_server.mesh.visibility import exported_to, visible
+from xds_server.mesh.visibility import exported_to
+
+Key = tuple[str, str]
+"""Namespace and name."""
 
 
 class RouteIndex(Value, frozen=True, eq=False, gc=False):
-    """VirtualServices, oldest first, by what they are bound to: `namespace/gateway` or `mesh`.
-    by_name: all of them, by namespace and name."""
+    """VirtualServices by name, and by what they are bound to: `namespace/gateway` or `mesh`."""
 
-    by_gateway: Mapping[str, tuple[VirtualService, ...]] = {}
-    by_name: Mapping[tuple[str, str], VirtualService] = {}
+    by_gateway: Fixed[str, Fixed[Key, VirtualService]] = Fixed()
+    by_name: Mapping[Key, VirtualService] = {}
     default_export: tuple[str, ...] = ()
 
-    def bound_to(self, gateway: str, namespace: str) -> tuple[VirtualService, ...]:
-        """Those that are exported to `namespace`."""
-        found = self.by_gateway.get(gateway, ())
-        return tuple(s for s in found if visible(self.exported_to(s), namespace))
+    def bound_to(self, gateway: str) -> Fixed[Key, VirtualService]:
+        return self.by_gateway.get(gateway, _UNBOUND)
 
     def exported_to(self, service: VirtualService) -> frozenset[str]:
         """The namespaces that see it."""
         return exported_to(service.spec.export_to, service.metadata.namespace, self.default_export)
 
 
+_UNBOUND: Fixed[Key, VirtualService] = Fixed()
+
+
 class Mesh(Value, frozen=True, eq=False, gc=False):
-    """gateways: oldest first. kubernetes_services, service_entries, secrets: as written, for what only some proxies
-    ask of them."""
+    """gateways: oldest first. kubernetes_services, service_entries: as written, by what they select."""
 
     config: MeshConfig
     registry: Registry
@@ -56,8 +63,8 @@ class Mesh(Value, frozen=True, eq=False, gc=False):
     routes: RouteIndex
     gateways: tuple[Gateway, ...]
     sidecars: Sidecars
-    kubernetes_services: Table[core.Service]
-    service_entries: Table[ServiceEntry]
+    kubernetes_services: Selectors[core.Service]
+    service_entries: Selectors[ServiceEntry]
     secrets: Table[core.Secret]
     diagnostics: tuple[Diagnostic, ...]
 
@@ -66,90 +73,109 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
     config, config_notes = memo(mesh_config, snapshot.of(ConfigMap).get((NAMESPACE, NAME)))
     found = registry(snapshot, memo, config.default_service_export_to)
     exports = config.default_destination_rule_export_to
-    rules = memo(rule_index, snapshot.of(DestinationRule), config.root, exports)
-    gateways = snapshot.of(Gateway)
+    rules = rule_index(snapshot.of(DestinationRule), config.root, exports, memo)
+    gateways, services = snapshot.of(Gateway), snapshot.of(VirtualService)
     restrictions = memo(sidecars, snapshot.of(Sidecar), config.root)
-    notes = memo(unbound, snapshot.of(VirtualService), gateways)
+    notes = [*unbound(services, gateways, memo)]
+    if found.by_alias:
+        by_host = partitioned(memo, "routes by host", _hosts, services)
+        routes = {alias: tuple(by_host[alias].values()) for alias in found.by_alias if alias in by_host}
+        notes += overruled(found.by_alias, routes, rules.by_host)
     return Mesh(
         config=config,
         registry=found,
         rules=rules,
-        routes=memo(route_index, snapshot.of(VirtualService), config.default_virtual_service_export_to),
+        routes=route_index(services, config.default_virtual_service_export_to, memo),
         gateways=memo(_oldest_first, gateways),
         sidecars=restrictions,
-        kubernetes_services=snapshot.of(core.Service),
-        service_entries=snapshot.of(ServiceEntry),
+        kubernetes_services=selectors(memo, "services", lambda s: s.spec.selector, snapshot.of(core.Service)),
+        service_entries=selectors(memo, "entries", _selector, snapshot.of(ServiceEntry)),
         secrets=snapshot.of(core.Secret),
         diagnostics=(*config_notes, *found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
     )
 
 
-def lasting(mesh: Mesh, memo: Memo) -> Mesh:
-    """The mesh without endpoints: the same object for as long as nothing else changes, which is most of the time."""
-    found = mesh.registry
-    return memo(
-        _lasting,
-        mesh.config,
-        found.by_host,
-        found.by_alias,
-        mesh.rules,
-        mesh.routes,
-        mesh.gateways,
-        mesh.sidecars,
-        mesh.kubernetes_services,
-        mesh.service_entries,
-        mesh.secrets,
+def looking(mesh: Mesh, *more: Fixed[Any, Any]) -> tuple[Lookups, Mesh]:
+    """The mesh as functions of `derived` see it, which remember what they look up in it. more: further collections in
+    which they do, the last of the views."""
+    found, rules, routes = mesh.registry, mesh.rules, mesh.routes
+    sources = (found.by_host, found.by_alias, found.endpoints, rules.by_host, routes.by_name, mesh.secrets)
+    lookups = Lookups(*sources, *more)  # type: ignore[arg-type]  # here they are collections, not views of them
+    by_host, by_alias, endpoints, rules_by_host, by_name, secrets = lookups.views[: len(sources)]
+    seen = replace(
+        mesh,
+        registry=replace(found, by_host=by_host, by_alias=by_alias, endpoints=endpoints),
+        rules=replace(rules, by_host=rules_by_host),
+        routes=replace(routes, by_name=by_name),
+        secrets=secrets,
     )
+    return lookups, seen
 
 
-def _lasting(config: MeshConfig, by_host: Fixed[str, Any], by_alias: Fixed[str, Any], *rest: Any) -> Mesh:
-    rules, routes, gateways, restrictions, services, entries, secrets = rest
-    known = Registry(by_host, by_alias=by_alias)
-    return Mesh(config, known, rules, routes, gateways, restrictions, services, entries, secrets, ())
+def beside_lookups(mesh: Mesh) -> tuple[object, ...]:
+    """What such functions use of the mesh without looking it up: part of their context."""
+    return mesh.config, mesh.rules.by_wildcard, mesh.rules.root, mesh.routes.default_export
 
 
-def _age(thing: VirtualService | Gateway) -> tuple[str, str, str]:
+def _selector(entry: ServiceEntry) -> Mapping[str, str]:
+    return entry.spec.workload_selector.labels if entry.spec.workload_selector else {}
+
+
+def age(thing: VirtualService | Gateway) -> tuple[str, str, str]:
+    """By which the oldest comes first."""
     meta = thing.metadata
     return (meta.creation_timestamp or "", meta.namespace, meta.name)
 
 
 def _oldest_first(gateways: Table[Gateway]) -> tuple[Gateway, ...]:
-    return tuple(sorted(gateways.values(), key=_age))
+    return tuple(sorted(gateways.values(), key=age))
 
 
-def route_index(services: Table[VirtualService], default_export: tuple[str, ...] = ()) -> RouteIndex:
-    by_gateway: dict[str, list[VirtualService]] = {}
-    for service in sorted(services.values(), key=_age):
-        for gateway in dict.fromkeys(gateways_of(service)):
-            by_gateway.setdefault(gateway, []).append(service)
-    return RouteIndex(
-        {gateway: tuple(found) for gateway, found in by_gateway.items()}, dict(services.items()), default_export
-    )
+def route_index(
+    services: Table[VirtualService], default_export: tuple[str, ...] = (), memo: Memo = no_memo
+) -> RouteIndex:
+    return RouteIndex(partitioned(memo, "routes by gateway", _gateways, services), services, default_export)
 
 
-def unbound(services: Table[VirtualService], gateways: Table[Gateway]) -> tuple[Diagnostic, ...]:
+def _hosts(key: Key, service: VirtualService) -> Iterator[tuple[str, tuple[Key, int], tuple[VirtualService, int]]]:
+    """The hosts that it has for sidecars, with their places among its hosts."""
+    if names.MESH_GATEWAY in gateways_of(service):
+        for index, text in enumerate(service.spec.hosts):
+            yield names.full_host(text, key[0]), (key, index), (service, index)
+
+
+def _gateways(key: Key, service: VirtualService) -> Iterator[tuple[str, Key, VirtualService]]:
+    for gateway in dict.fromkeys(gateways_of(service)):
+        yield gateway, key, service
+
+
+def unbound(services: Table[VirtualService], gateways: Table[Gateway], memo: Memo = no_memo) -> tuple[Diagnostic, ...]:
     """VirtualServices whose gateways do not exist, or do not serve their hosts; and those without hosts to which
     nobody delegates."""
-    delegated = {key for service in services.values() for key in named(service)}
-    notes = []
-    for key, service in services.items():
-        if not service.spec.hosts:
-            notes += [] if key in delegated else [diagnostic("XDS2008", service.ref, ("spec", "hosts"))]
+    delegating = partitioned(memo, "delegates", lambda key, s: ((name, key, s) for name in named(s)), services)
+    lookups = Lookups(gateways, delegating)
+    known, delegated = lookups.views
+
+    def notes(key: Key, service: VirtualService) -> tuple[Diagnostic, ...] | None:
+        if service.spec.hosts:
+            return tuple(_unserved(service, known)) or None
+        return None if key in delegated else (diagnostic("XDS2008", service.ref, ("spec", "hosts")),)
+
+    return tuple(chain.from_iterable(derived(memo, "unbound", notes, services, lookups).values()))
+
+
+def _unserved(service: VirtualService, gateways: Mapping[Key, Gateway]) -> Iterator[Diagnostic]:
+    for index, reference in enumerate(gateways_of(service)):
+        if reference == names.MESH_GATEWAY:
             continue
-        for index, reference in enumerate(gateways_of(service)):
-            if reference == names.MESH_GATEWAY:
-                continue
-            namespace, _, name = reference.partition("/")
-            gateway = gateways.get((namespace, name))
-            if gateway is None:
-                known = ", ".join(f"{ns}/{n}" for ns, n in gateways if n == name) or "none of that name"
-                path = ("spec", "gateways", index)
-                hint = did_you_mean(reference, (f"{ns}/{n}" for ns, n in gateways))
-                note = diagnostic("XDS2004", service.ref, path, gateway=reference, known=known, suggestion=hint)
-                notes.append(note)
-                continue
-            for number, host in enumerate(service.spec.hosts):
-                if not any(bindable(server, gateway, service, host) for server in gateway.spec.servers):
-                    path = ("spec", "hosts", number)
-                    notes.append(diagnostic("XDS4007", service.ref, path, host=host, gateway=gateway.ref))
-    return tuple(notes)
+        namespace, _, name = reference.partition("/")
+        gateway = gateways.get((namespace, name))
+        if gateway is None:
+            known = ", ".join(f"{ns}/{n}" for ns, n in gateways if n == name) or "none of that name"
+            path = ("spec", "gateways", index)
+            hint = did_you_mean(reference, (f"{ns}/{n}" for ns, n in gateways))
+            yield diagnostic("XDS2004", service.ref, path, gateway=reference, known=known, suggestion=hint)
+            continue
+        for number, host in enumerate(service.spec.hosts):
+            if not any(bindable(server, gateway, service, host) for server in gateway.spec.servers):
+                yield diagnostic("XDS4007", service.ref, ("spec", "hosts", number), host=host, gateway=gateway.ref)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import Fixed
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef
-from xds_server.mesh.model import Backend, Route, Secret
+from xds_server.mesh.model import (
+    ApiListener,
+    Backend,
+    GrpcServer,
+    Listener,
+    NameTable,
+    Route,
+    RouteTable,
+    Secret,
+    Value,
+    VirtualHost,
+)
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.routes.clients import Client, narrowed
 from xds_server.mesh.routes.delegates import Delegate, Delegates, named
@@ -23,8 +36,28 @@ from xds_server.mesh.suggestions import closest
 from xds_server.mesh.visibility import EVERYWHERE
 
 
+class Part(Value, frozen=True, eq=False, gc=False):
+    """What something comes to in a view: a virtual host, a place to listen, or all that is not made of many alike.
+    special: backends that are no service's."""
+
+    backends: tuple[BackendRef, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+    special: tuple[Backend, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    virtual_hosts: tuple[VirtualHost, ...] = ()
+    listeners: tuple[Listener, ...] = ()
+    api_listeners: tuple[ApiListener, ...] = ()
+    grpc_servers: tuple[GrpcServer, ...] = ()
+    route_tables: tuple[RouteTable, ...] = ()
+    name_tables: tuple[NameTable, ...] = ()
+
+
+Parts = dict[str, Fixed[Any, Part]]
+"""All that a view is made of."""
+
+
 class Gathered:
-    """What the view of one proxy needs beside its listeners; lives only while the view is made.
+    """What a part of the view of one proxy needs; lives only while that is made.
 
     special: backends that are no service's, by name. secrets: by name.
     """
@@ -34,6 +67,15 @@ class Gathered:
         self.notes: list[Diagnostic] = []
         self.special: dict[str, Backend] = {}
         self.secrets: dict[str, Secret] = {}
+
+    def part(self, **made: Any) -> Part:
+        return Part(
+            backends=tuple(sorted(self.backends, key=lambda ref: ref.name)),
+            diagnostics=tuple(dict.fromkeys(self.notes)),
+            special=tuple(self.special.values()),
+            secrets=tuple(self.secrets.values()),
+            **made,
+        )
 
 
 def targets(mesh: Mesh, services: Iterable[VirtualService], client: Client, memo: Memo) -> Targets:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from xds_server.diagnostics import Path
+from xds_server.incremental import Fixed, derived, partitioned
 from xds_server.kube.istio.virtual_service import HTTPRetry, VirtualService
 from xds_server.kube.meta import Object
 from xds_server.memo import Memo
@@ -14,45 +16,61 @@ from xds_server.mesh.destination_rules import Rules
 from xds_server.mesh.model import Destination, Forward, Match, Route, Service, ServicePort, Value
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.registry import Registry
-from xds_server.mesh.resolve import Mesh
+from xds_server.mesh.resolve import Key, Mesh, age
 from xds_server.mesh.route_tables import Gathered, merge, routes_for
 from xds_server.mesh.routes.actions import mesh_retry
 from xds_server.mesh.routes.clients import Client
 from xds_server.mesh.routes.targets import DestinationLike, Resolver, Target
-from xds_server.mesh.scope import Egress, Scope
+from xds_server.mesh.scope import Egress
 from xds_server.mesh.visibility import visible
 
-Entry = tuple[Service, ServicePort]
-"""One port of a service."""
+Bound = Fixed[str, Fixed[Key, VirtualService]]
+"""Host, perhaps a wildcard -> VirtualServices of the `mesh` gateway that one namespace sees."""
 
 
 class MeshRoutes(Value, frozen=True, eq=False, gc=False):
-    """The VirtualServices of the `mesh` gateway that one namespace sees, by host (perhaps a wildcard)."""
+    """What one client namespace finds when it looks for a host. by_wildcard: those of wildcards alone."""
 
-    by_host: Mapping[str, tuple[VirtualService, ...]]
+    services: Fixed[str, Service]
+    by_host: Bound
+    by_wildcard: Bound
 
-    def of(self, host: str) -> tuple[VirtualService, ...]:
-        """Those of the most specific host that stands for `host`."""
-        if host in self.by_host:
-            return self.by_host[host]
-        rest = host
-        while rest:
+    def of(self, host: str, by_host: Mapping[str, Fixed[Key, VirtualService]]) -> tuple[VirtualService, ...]:
+        """Those of the most specific host that stands for `host`, the oldest first. by_host: our own, or a view of
+        it."""
+        found = by_host.get(host)
+        rest = host if found is None and self.by_wildcard else ""
+        while rest and found is None:
             _, _, rest = rest.partition(".")
-            wildcard = f"*.{rest}" if rest else "*"
-            if wildcard in self.by_host:
-                return self.by_host[wildcard]
-        return ()
+            found = self.by_wildcard.get(f"*.{rest}" if rest else "*")
+        return self.oldest(found) if found else ()
+
+    @staticmethod
+    def oldest(found: Mapping[Key, VirtualService]) -> tuple[VirtualService, ...]:
+        """The oldest first."""
+        return tuple(sorted(found.values(), key=age))
 
 
-def mesh_routes(mesh: Mesh, namespace: str, egress: tuple[Egress, ...]) -> MeshRoutes:
-    by_host: dict[str, list[VirtualService]] = {}
-    for service in mesh.routes.bound_to(names.MESH_GATEWAY, namespace):
-        own = service.metadata.namespace
-        for host in service.spec.hosts:
-            full = names.full_host(host, own)
-            if any(out.meets(own, full) for out in egress):
-                by_host.setdefault(full, []).append(service)
-    return MeshRoutes({host: tuple(dict.fromkeys(found)) for host, found in by_host.items()})
+def mesh_routes(mesh: Mesh, namespace: str, egress: tuple[Egress, ...], memo: Memo) -> MeshRoutes:
+    """egress: all that may be seen."""
+    routes = mesh.routes
+
+    def spread(wildcards: bool) -> Callable[[Any, Any], Iterator[tuple[str, Key, VirtualService]]]:
+        def hosts(key: Key, service: VirtualService) -> Iterator[tuple[str, Key, VirtualService]]:
+            if visible(routes.exported_to(service), namespace):
+                for host in service.spec.hosts:
+                    full = names.full_host(host, key[0])
+                    if (not wildcards or full.startswith("*")) and any(out.meets(key[0], full) for out in egress):
+                        yield full, key, service
+
+        return hosts
+
+    bound, context = routes.bound_to(names.MESH_GATEWAY), (namespace, egress, routes.default_export)
+    return MeshRoutes(
+        seen_services(mesh.registry, namespace, egress, memo),
+        partitioned(memo, ("mesh routes", context), spread(False), bound),
+        partitioned(memo, ("wildcards", context), spread(True), bound),
+    )
 
 
 def host_names(service: Service, namespace: str) -> tuple[str, ...]:
@@ -87,24 +105,27 @@ def default_route(service: Service, port: ServicePort, rules: Rules | None, retr
 
 
 class ServiceRoutes:
-    """Makes the routes of services for one client namespace; lives only while a view is made."""
+    """Makes the routes of services for one client namespace. mesh: as `derived` sees it. by_host: as well, or
+    None for what is seen itself."""
 
-    def __init__(self, mesh: Mesh, proxy: Proxy, scope: Scope, memo: Memo, gathered: Gathered) -> None:
+    def __init__(
+        self,
+        mesh: Mesh,
+        proxy: Proxy,
+        seen: MeshRoutes,
+        memo: Memo,
+        gathered: Gathered,
+        by_host: Mapping[str, Fixed[Key, VirtualService]] | None = None,
+    ) -> None:
         self._mesh, self._proxy, self._memo, self._gathered = mesh, proxy, memo, gathered
-        self.bound: MeshRoutes = memo(mesh_routes, mesh, proxy.namespace, scope.egress)
-        self.services: tuple[Service, ...] = memo(seen_services, mesh.registry, proxy.namespace, scope.egress)
-
-    def entries(self) -> Iterator[Entry]:
-        for service in self.services:
-            for port in service.ports:
-                yield service, port
+        self._seen, self._by_host = seen, seen.by_host if by_host is None else by_host
 
     def client(self, port: int) -> Client:
         retries = self._mesh.config.default_http_retry_policy
         return Client(names.MESH_GATEWAY, port, self._proxy.namespace, self._proxy.labels, retries)
 
     def bound_to(self, host: str) -> tuple[VirtualService, ...]:
-        return self.bound.of(host)
+        return self._seen.of(host, self._by_host)
 
     def destination(self, destination: DestinationLike, of: Object, path: Path) -> str:
         """The backend of a destination that another resource than a VirtualService names."""
@@ -122,7 +143,8 @@ class ServiceRoutes:
 
     def of(self, service: Service, port: ServicePort) -> tuple[Route, ...]:
         """The routes of the VirtualServices for this host, or one to all endpoints of the service."""
-        return self.of_virtual_services(self.bound.of(service.host), port.number) or (self.default(service, port),)
+        found = self.bound_to(service.host)
+        return self.of_virtual_services(found, port.number) or (self.default(service, port),)
 
     def default(self, service: Service, port: ServicePort) -> Route:
         retries = self._mesh.config.default_http_retry_policy
@@ -136,10 +158,14 @@ class ServiceRoutes:
         return ref
 
 
-def seen_services(registry: Registry, namespace: str, egress: tuple[Egress, ...]) -> tuple[Service, ...]:
-    """One service for each host, sorted by host: of several namespaces, the client's own comes first."""
-    found = (_seen(same, namespace, egress) for same in registry.by_host.values())
-    return tuple(service for service in found if service is not None)
+def seen_services(registry: Registry, namespace: str, egress: tuple[Egress, ...], memo: Memo) -> Fixed[str, Service]:
+    """One service for each host: of several namespaces, the client's own comes first."""
+
+    def see(host: str, same: tuple[Service, ...]) -> Service | None:
+        return _seen(same, namespace, egress)
+
+    by_host: Any = registry.by_host
+    return derived(memo, ("seen", namespace, egress), see, by_host)
 
 
 def _seen(same: tuple[Service, ...], namespace: str, egress: tuple[Egress, ...]) -> Service | None:

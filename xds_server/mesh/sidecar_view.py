@@ -1,152 +1,115 @@
-"""What a sidecar sees: its way out, its way in, and the names that it answers for.
-
-The way out is made without looking at endpoints, but for those of headless services, so that nothing of it is made
-again when only endpoints change, which is most of the time.
-"""
+"""What a sidecar sees: its way out, its way in, and the names that it answers for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.kube.istio.mesh_config import MeshConfig
-from xds_server.kube.snapshot import Table
-from xds_server.memo import Fixed, Memo
-from xds_server.mesh import names
-from xds_server.mesh.backends import BackendRef
-from xds_server.mesh.destination_rules import RuleIndex
-from xds_server.mesh.endpoints import is_ip
+from xds_server.incremental import Fixed, Lookups, Pieces, derived, pieces, united
+from xds_server.kube.istio.virtual_service import VirtualService
+from xds_server.memo import Memo
 from xds_server.mesh.inbound import Inbound
-from xds_server.mesh.model import Alias, Backend, Listener, NameTable, RouteTable, Service, Value
+from xds_server.mesh.model import Listener, NameTable, Service
 from xds_server.mesh.origin import Origin
-from xds_server.mesh.outbound import Outbound
-from xds_server.mesh.outbound_places import Pods
+from xds_server.mesh.outbound import PROXY, clash_notes, outbound
+from xds_server.mesh.outbound_places import pods_of
 from xds_server.mesh.proxy import Proxy
-from xds_server.mesh.registry import Registry
-from xds_server.mesh.resolve import Mesh, RouteIndex
-from xds_server.mesh.route_tables import Gathered
-from xds_server.mesh.scope import Scope, Sidecars, scope
-from xds_server.mesh.service_hosts import all_hosts, host_names, seen_services
+from xds_server.mesh.resolve import Key, Mesh
+from xds_server.mesh.route_tables import Gathered, Parts
+from xds_server.mesh.scope import Scope, scope
+from xds_server.mesh.service_hosts import MeshRoutes, all_hosts, host_names, mesh_routes
 from xds_server.mesh.special_backends import OWN
 
 DNS_PORT = 15053
 
 
-class SidecarView(Value, frozen=True, eq=False, gc=False):
-    """The parts of one sidecar's view that are a sidecar's alone."""
-
-    listeners: tuple[Listener, ...]
-    route_tables: tuple[RouteTable, ...]
-    name_tables: tuple[NameTable, ...]
-
-
-class OutboundPart(Value, frozen=True, eq=False, gc=False):
-    """What an `Outbound` has collected."""
-
-    listeners: tuple[Listener, ...]
-    route_tables: tuple[RouteTable, ...]
-    backends: frozenset[BackendRef]
-    special: tuple[Backend, ...]
-    diagnostics: tuple[Diagnostic, ...]
-
-
-def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo, gathered: Gathered) -> SidecarView:
+def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
     limits = memo(scope, mesh.sidecars.of(proxy), proxy.namespace, mesh.config.allows_any)
+    gathered = Gathered()
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
-    taken = tuple((listener.name, str(listener.origins[0].ref)) for listener in inbound.listeners)
-    hosts, aliases = mesh.registry.by_host, mesh.registry.by_alias
-    lasting = memo(_without_endpoints, mesh.config, hosts, aliases, mesh.rules, mesh.routes)
-    services = memo(seen_services, lasting.registry, proxy.namespace, limits.egress)
-    pods = tuple(_pods(mesh.registry, services))
-    outbound = memo(_outbound, lasting, proxy, limits, pods, taken, memo)
-    gathered.backends |= outbound.backends
-    gathered.special |= {backend.name: backend for backend in outbound.special}
-    gathered.notes += outbound.diagnostics
-    gathered.notes += memo(_unknown_hosts, limits, services, lasting.routes)
-    table = memo(_name_table, services, pods, proxy.namespace) if proxy.dns_capture else None
-    return SidecarView(
-        listeners=(*outbound.listeners, *inbound.listeners),
-        route_tables=(*outbound.route_tables, *inbound.route_tables),
-        name_tables=(table,) if table else (),
+    seen = mesh_routes(mesh, proxy.namespace, limits.egress, memo)
+    gathered.notes += _unknown_hosts(limits, seen, memo)
+    own = gathered.part(
+        listeners=tuple(inbound.listeners),
+        route_tables=tuple(inbound.route_tables),
+        name_tables=(_name_table(mesh, proxy, limits, seen, memo),) if proxy.dns_capture else (),
     )
+    return {"inbound": Fixed({"": own}), **outbound(mesh, proxy, limits, seen, memo)}
 
 
-def _without_endpoints(
-    config: MeshConfig,
-    hosts: Fixed[str, tuple[Service, ...]],
-    aliases: Fixed[str, tuple[Alias, Service]],
-    rules: RuleIndex,
-    routes: RouteIndex,
-) -> Mesh:
-    """The mesh as far as the way out of a sidecar depends on it."""
-    return Mesh(
-        config=config,
-        registry=Registry(hosts, by_alias=aliases),
-        rules=rules,
-        routes=routes,
-        gateways=(),
-        sidecars=Sidecars(),
-        kubernetes_services=Table(),
-        service_entries=Table(),
-        secrets=Table(),
-        diagnostics=(),
-    )
+_ORDER = {"inbound": 0, "outbound": 1, PROXY: 2}
 
 
-def _unknown_hosts(limits: Scope, services: tuple[Service, ...], routes: RouteIndex) -> tuple[Diagnostic, ...]:
+def first_listener(origin: tuple[str, object]) -> tuple[object, ...]:
+    """The rank of a listener's part: what comes first has the address. Places come last, in their order."""
+    label, key = origin
+    return (_ORDER[label],) if label in _ORDER else (len(_ORDER), key)
+
+
+def listener_clashes(several: Mapping[str, Mapping[tuple[str, object], Listener]]) -> Iterator[Diagnostic]:
+    """Of listeners with the same address."""
+    for same in several.values():
+        first, *others = sorted(same, key=first_listener)
+        words = PROXY if first[0] == PROXY else str(same[first].origins[0].ref)
+        for other in others:
+            yield from clash_notes(same[other], words)
+
+
+def _unknown_hosts(limits: Scope, seen: MeshRoutes, memo: Memo) -> Iterator[Diagnostic]:
     """Hosts of the Sidecar's ways out that nothing has: neither a service nor a VirtualService."""
     if limits.sidecar is None:
-        return ()
-    owned = [(service.namespace, host) for service in services for host in all_hosts(service)]
-    owned += [
-        (virtual.metadata.namespace, names.full_host(host, virtual.metadata.namespace))
-        for virtual in routes.by_gateway.get(names.MESH_GATEWAY, ())
-        for host in virtual.spec.hosts
+        return
+    wanted = [
+        (egress.index, number, each)
+        for egress in limits.egress
+        for number, each in enumerate(egress.hosts)
+        if each.host != "*" and each.namespace != "~"
     ]
-    notes = []
-    for egress in limits.egress:
-        for number, wanted in enumerate(egress.hosts):
-            if wanted.host != "*" and wanted.namespace != "~" and not any(wanted.meets(*one) for one in owned):
-                path = ("spec", "egress", egress.index, "hosts", number)
-                shown = f"{wanted.namespace}/{wanted.host}"
-                notes.append(diagnostic("XDS2010", limits.sidecar.ref, path, host=shown))
-    return tuple(notes)
+
+    def met(owned: Iterable[tuple[str, str]]) -> tuple[tuple[int, int], ...] | None:
+        pairs = tuple(owned)
+        return tuple((at, number) for at, number, each in wanted if any(each.meets(*pair) for pair in pairs)) or None
+
+    def by_service(host: str, service: Service) -> tuple[tuple[int, int], ...] | None:
+        return met((service.namespace, name) for name in all_hosts(service))
+
+    def by_route(host: str, services: Fixed[Key, VirtualService]) -> tuple[tuple[int, int], ...] | None:
+        return met((namespace, host) for namespace, _ in services)
+
+    rows = {
+        "services": derived(memo, ("met by services", limits), by_service, seen.services),
+        "routes": derived(memo, ("met by routes", limits), by_route, seen.by_host),
+    }
+    found = united(memo, ("met", limits), rows, lambda indexes: indexes)
+    for at, number, each in wanted:
+        if (at, number) not in found:
+            path = ("spec", "egress", at, "hosts", number)
+            yield diagnostic("XDS2010", limits.sidecar.ref, path, host=f"{each.namespace}/{each.host}")
 
 
-def _pods(registry: Registry, services: tuple[Service, ...]) -> Iterator[tuple[tuple[Service, int], tuple[str, ...]]]:
-    for service in services:
-        if service.headless:
-            for port, endpoints in registry.endpoints[service].by_port.items():
-                addresses = (ip for each in endpoints for ip in (each.address, *each.more_addresses))
-                yield (service, port), tuple(sorted({ip for ip in addresses if is_ip(ip)}))
-
-
-def _outbound(
-    mesh: Mesh, proxy: Proxy, limits: Scope, pods: Pods, taken: tuple[tuple[str, str], ...], memo: Memo
-) -> OutboundPart:
-    gathered = Gathered()
-    made = Outbound(mesh, proxy, limits, pods, dict(taken), memo, gathered)
-    return OutboundPart(
-        listeners=tuple(made.listeners),
-        route_tables=tuple(made.route_tables.values()),
-        backends=frozenset(gathered.backends),
-        special=tuple(gathered.special.values()),
-        diagnostics=tuple(dict.fromkeys(gathered.notes)),
-    )
-
-
-def _name_table(services: tuple[Service, ...], pods: Pods, namespace: str) -> NameTable:
+def _name_table(mesh: Mesh, proxy: Proxy, limits: Scope, seen: MeshRoutes, memo: Memo) -> NameTable:
     """Every name of every service that has addresses: its virtual IPs, or those of its endpoints when headless."""
-    of_pods: dict[Service, set[str]] = {}
-    for (service, _), addresses in pods:
-        of_pods.setdefault(service, set()).update(addresses)
-    hosts: dict[str, tuple[str, ...]] = {}
-    origins: list[Origin] = [OWN]
-    for service in services:
-        known = of_pods.get(service, ()) if service.headless else service.addresses
+    key = (proxy.namespace, limits.egress)
+    lookups = Lookups(pods_of(mesh, key, seen.services, memo))
+    pods = lookups.views[0]
+
+    def answers(host: str, service: Service) -> tuple[Origin, tuple[str, ...], tuple[str, ...]] | None:
+        of_pods = pods.get(host, {}).values() if service.headless else ()
+        known = {ip for addresses in of_pods for ip in addresses} if service.headless else service.addresses
         found = tuple(sorted(address for address in known if "/" not in address))
-        if found and not service.host.startswith("*"):
-            origins.append(service.origin)
-            for name in host_names(service, namespace):
-                hosts.setdefault(name, found)
-    return NameTable("dns", "127.0.0.1", DNS_PORT, tuple(sorted(hosts.items())), tuple(origins))
+        if not found or service.host.startswith("*"):
+            return None
+        return service.origin, host_names(service, proxy.namespace), found
+
+    named = derived(memo, ("names", key), answers, seen.services, lookups, proxy.namespace)
+    origins = pieces(memo, ("names", key), named, lambda row: (row[0],))
+    return memo(_names, named, origins)
+
+
+def _names(named: Fixed[str, tuple[Origin, tuple[str, ...], tuple[str, ...]]], origins: Pieces[Origin]) -> NameTable:
+    hosts: dict[str, tuple[str, ...]] = {}
+    for host in sorted(named):
+        _, called, addresses = named[host]
+        for name in called:
+            hosts.setdefault(name, addresses)
+    return NameTable("dns", "127.0.0.1", DNS_PORT, tuple(sorted(hosts.items())), (OWN, *origins))

@@ -34,7 +34,7 @@ def placed_proxy(registry: Registry, proxy: Proxy) -> Proxy:
 
 def near(registry: Registry, ref: BackendRef, proxy: Proxy, memo: Memo, notes: list[Diagnostic]) -> ServiceEndpoints:
     """The endpoints of a service that the proxy uses."""
-    service, found = ref.service, registry.endpoints[ref.service]
+    service, found = ref.service, registry.endpoints_of(ref.service)
     if service.node_local and not proxy.node:
         path = ("spec", "internalTrafficPolicy")
         notes.append(diagnostic("XDS4031", service.origin.ref, path, field="internalTrafficPolicy: Local"))

@@ -2,170 +2,127 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from xds_server.boundary import attempt
-from xds_server.diagnostics import Diagnostic
-from xds_server.memo import Memo, keep, last
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import Fixed, derived, rekeyed, united
+from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef, backend, backend_endpoints, site
 from xds_server.mesh.endpoints import NO_ENDPOINTS
-from xds_server.mesh.gateway_view import GatewayView
-from xds_server.mesh.grpc_view import GrpcView, grpc_backend, grpc_servers
-from xds_server.mesh.model import (
-    ApiListener,
-    Backend,
-    BackendEndpoints,
-    Discovery,
-    GrpcServer,
-    Listener,
-    NameTable,
-    RouteTable,
-    Secret,
-    Value,
-    View,
-)
+from xds_server.mesh.gateway_view import gateway_view
+from xds_server.mesh.grpc_view import grpc_backend, grpc_view
+from xds_server.mesh.model import Backend, BackendEndpoints, Discovery, Listener, View
+from xds_server.mesh.placement import Placement
 from xds_server.mesh.proxy import Proxy, ProxyKind
 from xds_server.mesh.proxy_secrets import ProxySecrets
-from xds_server.mesh.resolve import Mesh, lasting
-from xds_server.mesh.route_tables import Gathered
-from xds_server.mesh.sidecar_view import sidecar_view
+from xds_server.mesh.resolve import Mesh, looking
+from xds_server.mesh.route_tables import Gathered, Part, Parts
+from xds_server.mesh.sidecar_view import first_listener, listener_clashes, sidecar_view
 from xds_server.mesh.topology import near, not_one_name, without_original_destination
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
 def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
-    shape = _SHAPES[proxy.kind](mesh, proxy, memo)
-    refs = memo(_sorted, shape.backends)
-    used = _prepared(mesh, proxy, refs, memo)
-    backends = memo(_with_special, tuple(part.backend for part in used if part.backend), shape.special)
-    secrets = {secret.name: secret for part in used for secret in part.secrets}
-    secrets |= {secret.name: secret for secret in shape.secrets}
-    notes = (note for part in used for note in part.diagnostics)
+    """Proxies that see the same share what is made for one: what is kept of a view has the name of what it is about."""
+    parts = _PARTS[proxy.kind](mesh, proxy, memo)
+    refs = united(memo, ("backends", proxy), parts, lambda part: part.backends)
+    prepared, bugs = _prepared(mesh, proxy, refs, memo)
+    reached = _reached(mesh, proxy, prepared, memo)
+    everything: dict[str, Any] = {**parts, "backends": prepared, "endpoints": reached}
+
+    def named(kind: str, values: Callable[[Any], Iterable[Any]], of: Parts) -> Fixed[str, Any]:
+        return rekeyed(memo, (kind, proxy), of, lambda part: ((value.name, value) for value in values(part)))[0]
+
+    listeners, clashes = rekeyed(memo, ("listeners", proxy), parts, _listeners, first_listener)
+    notes = united(memo, ("notes", proxy), everything, lambda part: part.diagnostics)
     return View(
-        listeners=shape.listeners,
-        api_listeners=shape.api_listeners,
-        grpc_servers=shape.grpc_servers,
-        route_tables=shape.route_tables,
-        name_tables=shape.name_tables,
-        backends=backends,
-        endpoints=tuple(part.endpoints for part in used if part.endpoints),
-        secrets=tuple(secrets[name] for name in sorted(secrets)),
-        diagnostics=tuple(dict.fromkeys((*shape.diagnostics, *notes))),
+        listeners=listeners,
+        api_listeners=named("api_listeners", lambda part: part.api_listeners, parts),
+        grpc_servers=named("grpc_servers", lambda part: part.grpc_servers, parts),
+        route_tables=named("route_tables", lambda part: part.route_tables, parts),
+        name_tables=named("name_tables", lambda part: part.name_tables, parts),
+        backends=named("clusters", lambda part: part.special, everything),
+        endpoints=derived(memo, ("endpoints", proxy), lambda name, part: part.endpoints, reached),
+        secrets=named("secrets", lambda part: part.secrets, everything),
+        diagnostics=(*notes, *bugs, *listener_clashes(clashes)),
     )
 
 
-class Shape(Value, frozen=True, eq=False, gc=False):
-    """A view but for its backends, which are named. Of endpoints it depends only on those of headless services."""
-
-    backends: frozenset[BackendRef]
-    special: tuple[Backend, ...]
-    secrets: tuple[Secret, ...]
-    diagnostics: tuple[Diagnostic, ...]
-    listeners: tuple[Listener, ...] = ()
-    api_listeners: tuple[ApiListener, ...] = ()
-    grpc_servers: tuple[GrpcServer, ...] = ()
-    route_tables: tuple[RouteTable, ...] = ()
-    name_tables: tuple[NameTable, ...] = ()
+def _listeners(part: Part) -> Iterator[tuple[str, Listener]]:
+    for listener in part.listeners:
+        yield listener.name, listener
 
 
-def _shape(gathered: Gathered, **parts: Any) -> Shape:
-    return Shape(
-        backends=frozenset(gathered.backends),
-        special=tuple(gathered.special.values()),
-        secrets=tuple(gathered.secrets.values()),
-        diagnostics=tuple(gathered.notes),
-        **parts,
-    )
-
-
-def _gateway(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
-    return memo(_gateway_shape, lasting(mesh, memo), proxy, memo)
-
-
-def _gateway_shape(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
-    gathered = Gathered()
-    made = GatewayView(mesh, proxy, memo, gathered)
-    return _shape(gathered, listeners=tuple(made.listeners), route_tables=tuple(made.route_tables))
-
-
-def _sidecar(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
-    gathered = Gathered()
-    made = sidecar_view(mesh, proxy, memo, gathered)
-    return _shape(gathered, listeners=made.listeners, route_tables=made.route_tables, name_tables=made.name_tables)
-
-
-def _grpc(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
-    servers, notes = grpc_servers(mesh, proxy, memo)
-    return memo(_with_servers, memo(_grpc_shape, lasting(mesh, memo), proxy, memo), servers, notes)
-
-
-def _with_servers(shape: Shape, servers: tuple[GrpcServer, ...], notes: tuple[Diagnostic, ...]) -> Shape:
-    return msgspec.structs.replace(shape, grpc_servers=servers, diagnostics=(*shape.diagnostics, *notes))
-
-
-def _grpc_shape(mesh: Mesh, proxy: Proxy, memo: Memo) -> Shape:
-    gathered = Gathered()
-    made = GrpcView(mesh, proxy, memo, gathered)
-    return _shape(gathered, api_listeners=tuple(made.api_listeners), route_tables=tuple(made.route_tables))
-
-
-_SHAPES: dict[ProxyKind, Callable[[Mesh, Proxy, Memo], Shape]] = {
-    ProxyKind.GATEWAY: _gateway,
-    ProxyKind.SIDECAR: _sidecar,
-    ProxyKind.GRPC: _grpc,
+_PARTS: dict[ProxyKind, Callable[[Mesh, Proxy, Memo], Parts]] = {
+    ProxyKind.GATEWAY: gateway_view,
+    ProxyKind.SIDECAR: sidecar_view,
+    ProxyKind.GRPC: grpc_view,
 }
 
 
-def _sorted(refs: frozenset[BackendRef]) -> tuple[BackendRef, ...]:
-    return tuple(sorted(refs, key=lambda ref: ref.name))
+class Prepared(Part, frozen=True, eq=False, gc=False):
+    """What a name of backends comes to: the backend is in `special`, if it can be used.
+    reached: what its endpoints are chosen by, if it has any of its own."""
+
+    reached: tuple[BackendRef, Placement | None] | None = None
 
 
-def _with_special(backends: tuple[Backend, ...], special: tuple[Backend, ...]) -> tuple[Backend, ...]:
-    return tuple(sorted((*backends, *special), key=lambda made: made.name))
-
-
-class Prepared(Value, frozen=True, eq=False, gc=False):
-    """What one reference comes to. backend None: it cannot be used."""
-
-    backend: Backend | None = None
+class Reached(Part, frozen=True, eq=False, gc=False):
     endpoints: BackendEndpoints | None = None
-    secrets: tuple[Secret, ...] = ()
-    diagnostics: tuple[Diagnostic, ...] = ()
 
 
-def _prepared(mesh: Mesh, proxy: Proxy, refs: tuple[BackendRef, ...], memo: Memo) -> tuple[Prepared, ...]:
-    """Whatever the routes and listeners lead to, in the order of `refs`. A reference is looked at again only when the
-    endpoints of its service are others."""
-    endpoints = mesh.registry.endpoints
-    found = [endpoints[ref.service] for ref in refs]
-    key, context = (_prepared, proxy), (refs, mesh.config, mesh.secrets)
-    before = last(memo, key)
-    if before is not None and all(new is old for new, old in zip(context, before[0], strict=True)):
-        _, old_found, old_used = before
-        pairs = enumerate(zip(found, old_found, strict=True))
-        changed = {index: _prepare(mesh, refs[index], proxy, memo) for index, (new, old) in pairs if new is not old}
-        used = [changed.get(index, part) for index, part in enumerate(old_used)] if changed else old_used
-    else:
-        used = [_prepare(mesh, ref, proxy, memo) for ref in refs]
-    keep(memo, key, (context, found, used))
-    return tuple(used)
+def _prepared(
+    mesh: Mesh, proxy: Proxy, refs: Fixed[BackendRef, BackendRef], memo: Memo
+) -> tuple[Fixed[str, Prepared], tuple[Diagnostic, ...]]:
+    """Whatever the routes and listeners lead to, by name."""
+    named, several = rekeyed(memo, ("refs", proxy), {"": refs}, lambda ref: ((ref.name, ref),), rank=_first)
+    lookups, known = looking(mesh)
+
+    def prepare(name: str, ref: BackendRef) -> Prepared:
+        gathered = Gathered()
+        backend, reached = _backend(known, ref, proxy, memo, gathered)
+        made = gathered.part()
+        special = (backend,) if backend else ()
+        return Prepared(special=special, secrets=made.secrets, diagnostics=made.diagnostics, reached=reached)
+
+    bugs = [_twice(name, refs) for name, refs in several.items()]
+    return derived(memo, ("prepared", proxy), prepare, named, lookups, mesh.config), tuple(bugs)
 
 
-def _prepare(mesh: Mesh, ref: BackendRef, proxy: Proxy, memo: Memo) -> Prepared:
-    gathered = Gathered()
-    backend, endpoints = _backend(mesh, ref, proxy, memo, gathered)
-    return Prepared(backend, endpoints, tuple(gathered.secrets.values()), tuple(gathered.notes))
+def _reached(mesh: Mesh, proxy: Proxy, prepared: Fixed[str, Prepared], memo: Memo) -> Fixed[str, Reached]:
+    """The endpoints of backends, apart from them because they change more often."""
+    lookups, known = looking(mesh)
+
+    def reach(name: str, part: Prepared) -> Reached | None:
+        if part.reached is None:
+            return None
+        notes: list[Diagnostic] = []
+        ref, placement = part.reached
+        found = near(known.registry, ref, proxy, memo, notes)
+        made = memo(backend_endpoints, ref, found, placement)
+        return Reached(endpoints=made, diagnostics=tuple(notes))
+
+    return derived(memo, ("reached", proxy), reach, prepared, lookups)
+
+
+def _first(origin: tuple[str, BackendRef]) -> tuple[str, ...]:
+    service = origin[1].service
+    return (service.namespace, service.name, str(service.origin.ref))
+
+
+def _twice(name: str, refs: Mapping[Any, BackendRef]) -> Diagnostic:
+    ref = min(refs, key=_first)[1].service.origin.ref
+    return diagnostic("XDS1010", ref, detail=f"two backends are named {name!r}")
 
 
 def _backend(
     mesh: Mesh, ref: BackendRef, proxy: Proxy, memo: Memo, gathered: Gathered
-) -> tuple[Backend | None, BackendEndpoints | None]:
-    found = near(mesh.registry, ref, proxy, memo, gathered.notes)
-    dns = found if ref.service.discovery in _DNS else NO_ENDPOINTS
+) -> tuple[Backend | None, tuple[BackendRef, Placement | None] | None]:
+    named = ref.service.discovery in _DNS
+    dns = near(mesh.registry, ref, proxy, memo, gathered.notes) if named else NO_ENDPOINTS
     seen = memo(site, ref, proxy, mesh.config)
     made = attempt(memo, ref.service.origin.ref, backend, ref, dns, seen)
     if isinstance(made, Diagnostic):
@@ -186,4 +143,4 @@ def _backend(
         gathered.notes += notes
     if value.discovery is not Discovery.ENDPOINTS:
         return value, None
-    return value, memo(backend_endpoints, ref, found, seen.placement)
+    return value, (ref, seen.placement)

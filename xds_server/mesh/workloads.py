@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import Lookups, derived, partitioned, rekeyed, united
 from xds_server.kube import core
 from xds_server.kube.discovery import EndpointSlice
 from xds_server.kube.istio.workload_entry import WorkloadEntry
 from xds_server.kube.istio.workload_group import WorkloadGroup
 from xds_server.kube.pod import Pod
-from xds_server.kube.snapshot import Table
+from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo
 from xds_server.mesh.endpoints import parse_locality, selects, workload_locality
 from xds_server.mesh.model import Locality, Value
@@ -18,6 +20,8 @@ from xds_server.mesh.origin import Origin
 
 SERVICE_NAME = "kubernetes.io/service-name"
 GROUP = "istio.io/autoRegistrationGroup"
+T = TypeVar("T")
+
 HEALTH_CHECKED = "proxy.istio.io/health-checks-enabled"
 
 
@@ -35,65 +39,76 @@ class Workload(Value, frozen=True, eq=False, gc=False):
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-class Workloads(Value, frozen=True, eq=False, gc=False):
-    """Pods and WorkloadEntries by namespace, Nodes by name, EndpointSlices by the service that they belong to."""
+Named = tuple[str, str]
+"""Namespace and name."""
 
-    pods: Mapping[str, Mapping[str, Pod]]
-    nodes: Mapping[str, core.Node]
-    slices: Mapping[tuple[str, str], tuple[EndpointSlice, ...]]
-    entries: Mapping[str, tuple[Workload, ...]] = {}
+
+class Workloads(Value, frozen=True, eq=False, gc=False):
+    """Pods by name, and by namespace; Nodes by name; EndpointSlices by the service that they belong to; WorkloadEntries
+    by namespace."""
+
+    pods: Mapping[Named, Pod] = {}
+    pods_in: Mapping[str, Mapping[Named, Pod]] = {}
+    nodes: Mapping[str, core.Node] = {}
+    slices: Mapping[Named, Mapping[Named, EndpointSlice]] = {}
+    entries: Mapping[str, Mapping[Named, Workload]] = {}
+    diagnostics: tuple[Diagnostic, ...] = ()
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
-        """An empty selector selects nothing, as in a Service."""
+        """Sorted by name. An empty selector selects nothing, as in a Service."""
         if not selector:
             return ()
-        pods = self.pods.get(namespace, {}).values()
-        return tuple(pod for pod in pods if selects(selector, pod.metadata.labels))
+        found = [pair for pair in self.pods_in.get(namespace, {}).items() if selects(selector, pair[1].metadata.labels)]
+        return tuple(pod for _, pod in sorted(found, key=_name))
 
     def selected_entries(self, namespace: str, selector: Mapping[str, str]) -> tuple[Workload, ...]:
         if not selector:
             return ()
-        return tuple(entry for entry in self.entries.get(namespace, ()) if selects(selector, entry.labels))
+        found = [pair for pair in self.entries.get(namespace, {}).items() if selects(selector, pair[1].labels)]
+        return tuple(entry for _, entry in sorted(found, key=_name))
+
+    def slices_of(self, service: Named) -> tuple[EndpointSlice, ...]:
+        found = self.slices.get(service)
+        return tuple(found[name] for name in sorted(found)) if found else ()
 
     def pods_named(self, namespace: str, wanted: Iterable[str]) -> tuple[Pod, ...]:
-        pods = self.pods.get(namespace, {})
-        return tuple(pods[name] for name in dict.fromkeys(wanted) if name in pods)
+        found = (self.pods.get((namespace, name)) for name in dict.fromkeys(wanted))
+        return tuple(pod for pod in found if pod is not None)
 
     def nodes_named(self, wanted: Iterable[str]) -> tuple[core.Node, ...]:
-        return tuple(self.nodes[name] for name in dict.fromkeys(wanted) if name in self.nodes)
+        found = (self.nodes.get(name) for name in dict.fromkeys(wanted))
+        return tuple(node for node in found if node is not None)
 
 
-NO_WORKLOADS = Workloads({}, {}, {})
-Entries = tuple[tuple[str, tuple[Workload, ...]], ...]
-"""The WorkloadEntries of each namespace."""
+def _name(pair: tuple[Named, object]) -> Named:
+    return pair[0]
 
 
-def workloads(
-    pods: Table[Pod],
-    nodes: Table[core.Node],
-    slices: Table[EndpointSlice],
-    entries: Entries,
-) -> Workloads:
-    by_namespace: dict[str, dict[str, Pod]] = {}
-    for (namespace, name), pod in pods.items():
-        by_namespace.setdefault(namespace, {})[name] = pod
-    by_service: dict[tuple[str, str], list[EndpointSlice]] = {}
-    for (namespace, _), piece in slices.items():
-        by_service.setdefault((namespace, piece.metadata.labels.get(SERVICE_NAME, "")), []).append(piece)
+def workloads(snapshot: Snapshot, memo: Memo) -> Workloads:
+    pods, groups = snapshot.of(Pod), Lookups(snapshot.of(WorkloadGroup))
+    known = groups.views[0]
+
+    def resolved(key: Named, entry: WorkloadEntry) -> Workload:
+        group = entry.metadata.annotations.get(GROUP, "")
+        return workload(entry, known.get((key[0], group)) if group else None)
+
+    entries = derived(memo, "workload entries", resolved, snapshot.of(WorkloadEntry), groups)
     return Workloads(
-        by_namespace,
-        {name: node for (_, name), node in nodes.items()},
-        {service: tuple(pieces) for service, pieces in by_service.items()},
-        dict(entries),
+        pods,
+        partitioned(memo, "pods", _by_namespace, pods),
+        rekeyed(memo, "nodes", {"": snapshot.of(core.Node)}, lambda node: ((node.metadata.name, node),))[0],
+        partitioned(memo, "slices", _by_service, snapshot.of(EndpointSlice)),
+        partitioned(memo, "workload entries", _by_namespace, entries),
+        tuple(united(memo, "notes on workload entries", {"": entries}, lambda entry: entry.diagnostics)),
     )
 
 
-def resolved_entries(entries: Table[WorkloadEntry], groups: Table[WorkloadGroup], memo: Memo) -> Entries:
-    found: dict[str, list[Workload]] = {}
-    for (namespace, _), entry in entries.items():
-        group = groups.get((namespace, entry.metadata.annotations.get(GROUP, "")))
-        found.setdefault(namespace, []).append(memo(workload, entry, group))
-    return tuple((namespace, tuple(same)) for namespace, same in found.items())
+def _by_namespace(key: Named, value: T) -> Iterator[tuple[str, Named, T]]:
+    yield key[0], key, value
+
+
+def _by_service(key: Named, piece: EndpointSlice) -> Iterator[tuple[Named, Named, EndpointSlice]]:
+    yield (key[0], piece.metadata.labels.get(SERVICE_NAME, "")), key, piece
 
 
 def workload(entry: WorkloadEntry, group: WorkloadGroup | None) -> Workload:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
-from xds_server.xds.substitute import empty_assignments
+from xds_server.incremental import Fixed, changed, descended, edited
+from xds_server.xds.substitute import empty_assignment
 from xds_server.xds.table import EMPTY_TABLE, Table, Tables
 
 
@@ -21,8 +22,8 @@ class Intern:
     def resource(self, resource: Resource) -> Resource:
         return self._resources.setdefault((resource.type_url, resource.name, resource.version), resource)
 
-    def table(self, rows: Mapping[str, Resource]) -> Table:
-        return self._tables.setdefault(tuple(rows.values()), Table(rows))
+    def table(self, rows: Fixed[str, Resource], source: Fixed[str, Resource]) -> Table:
+        return self._tables.setdefault(tuple(rows.values()), Table(rows, source))
 
     def tables(self, by_type: Mapping[str, Table]) -> Tables:
         return self._sets.setdefault(tuple(by_type[type_url] for type_url in TYPES.values()), Tables(by_type))
@@ -30,37 +31,55 @@ class Intern:
 
 def settled(resources: Resources, before: Tables, intern: Intern) -> Tables:
     """What is offered of a translation: an empty assignment more for each cluster that has none, and the old object for
-    all that did not change since `before`. Groups that are offered the same get the same object."""
-    return intern.tables(
-        {
-            type_url: _table(rows, before.by_type.get(type_url, EMPTY_TABLE), intern)
-            for type_url, rows in _complete(resources).by_type.items()
-        }
-    )
+    all that did not change since `before`. Groups that are offered the same get the same object. What did not change
+    since the translation of which `before` was made is not looked at."""
+    tables = {type_url: before.by_type.get(type_url, EMPTY_TABLE) for type_url in resources.by_type}
+    changes = {type_url: changed(tables[type_url].source, rows) for type_url, rows in resources.by_type.items()}
+    found: dict[str, Table] = {}
+    for type_url, rows in resources.by_type.items():
+        old = tables[type_url]
+        edits: dict[str, Resource | None] = {name: rows.get(name) for name in changes[type_url]}
+        if type_url == ENDPOINT:
+            edits |= _empty_assignments(changes[CLUSTER], tables[CLUSTER].source, resources, edits)
+        known = {name: _known(resource, old.rows.get(name), intern) for name, resource in edits.items()}
+        new = _in_order(edited(old.rows, known), old.rows, known)
+        is_same = new is old.rows and old is not EMPTY_TABLE
+        found[type_url] = old if is_same else intern.table(new, rows)
+    return intern.tables(found)
 
 
-def _table(new: Mapping[str, Resource], old: Table, intern: Intern) -> Table:
-    if new is old.rows:
-        return old
-    rows = dict(_interned(new, old.rows, intern))
-    same = len(rows) == len(old.rows) and all(old.rows.get(name) is r for name, r in rows.items())
-    return old if same and old is not EMPTY_TABLE else intern.table(rows)
+def _empty_assignments(
+    clusters: Iterable[str], old: Mapping[str, Resource], now: Resources, edits: Mapping[str, Resource | None]
+) -> Iterator[tuple[str, Resource | None]]:
+    """Those of clusters that changed, or lost their assignments; None for one that is needed no more."""
+    needed = {
+        name: needs
+        for needs, rows in ((False, old), (True, now.by_type[CLUSTER]))
+        for cluster in clusters
+        if cluster in rows
+        for name in _assignments(rows[cluster])
+    }
+    for name, resource in edits.items():
+        # A cluster and its assignment have the same name, as everything that `envoy` makes of one backend.
+        cluster = now.by_type[CLUSTER].get(name) if resource is None else None
+        if cluster is not None and name in _assignments(cluster):
+            needed[name] = True
+    for name, needs in needed.items():
+        if name not in now.by_type[ENDPOINT]:
+            yield name, empty_assignment(name) if needs else None
 
 
-def _interned(
-    new: Mapping[str, Resource], old: Mapping[str, Resource], intern: Intern
-) -> Iterator[tuple[str, Resource]]:
-    for name, resource in new.items():
-        have = old.get(name)
-        if have is not resource and (have is None or have.version != resource.version):
-            have = intern.resource(resource)
-        yield name, have if have is not None else resource
+def _assignments(cluster: Resource) -> Iterator[str]:
+    return (name for type_url, name in cluster.references if type_url == ENDPOINT)
 
 
-def _complete(resources: Resources) -> Resources:
-    clusters, endpoints = resources.by_type[CLUSTER], resources.by_type[ENDPOINT]
-    missing = {empty.name: empty for empty in empty_assignments(clusters, endpoints)}
-    if not missing:
-        return resources
-    rows = {**endpoints, **missing}
-    return Resources({**resources.by_type, ENDPOINT: {name: rows[name] for name in sorted(rows)}})
+def _known(resource: Resource | None, have: Resource | None, intern: Intern) -> Resource | None:
+    if resource is None or have is None or have.version != resource.version:
+        return intern.resource(resource) if resource is not None else None
+    return have
+
+
+def _in_order(new: Fixed[str, Resource], old: Fixed[str, Resource], edits: Iterable[str]) -> Fixed[str, Resource]:
+    if all(name in old for name in edits):
+        return new
+    return descended(Fixed(sorted(new.items())), old, edits)

@@ -8,6 +8,7 @@ import msgspec
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, sealed
+from xds_server.incremental import Fixed
 from xds_server.xds.table import Held, Table, Tables
 
 Accepted = tuple[tuple[str, Held], ...]
@@ -94,7 +95,11 @@ def empty_assignments(clusters: Mapping[str, Resource], assignments: Mapping[str
     for cluster in clusters.values():
         for type_url, name in cluster.references:
             if type_url == ENDPOINT and name not in assignments:
-                yield sealed(ENDPOINT, name, ClusterLoadAssignment(cluster_name=name))
+                yield empty_assignment(name)
+
+
+def empty_assignment(name: str) -> Resource:
+    return sealed(ENDPOINT, name, ClusterLoadAssignment(cluster_name=name))
 
 
 def stripped(table: Table, type_url: str, withheld: frozenset[Resource], accepted: Accepted) -> Table:
@@ -121,4 +126,4 @@ def _restore(
 def _table(before: Table, rows: dict[str, Resource]) -> Table:
     if rows == before.rows:
         return before
-    return Table({name: rows[name] for name in sorted(rows)})
+    return Table(Fixed((name, rows[name]) for name in sorted(rows)))

@@ -12,6 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from xds_server.envoy.resource import LISTENER, ROUTE, Resource
+from xds_server.incremental import Fixed
 from xds_server.memo import Memo
 from xds_server.xds.order import PHASES, Offer
 from xds_server.xds.subscription import Subscription
@@ -23,9 +24,10 @@ UNKNOWN = "?"
 
 
 class Table(msgspec.Struct, frozen=True, eq=False, weakref=True):
-    """All resources of one type, by name, names sorted."""
+    """All resources of one type, by name, names sorted. source: the translation that they were made from."""
 
-    rows: Mapping[str, Resource]
+    rows: Fixed[str, Resource]
+    source: Fixed[str, Resource] = Fixed()
 
 
 class Tables(msgspec.Struct, frozen=True, eq=False, weakref=True):
@@ -77,7 +79,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 NOTHING = Change()
-EMPTY_TABLE = Table({})
+EMPTY_TABLE = Table(Fixed())
 EMPTY_TABLES = Tables({})
 EMPTY_HELD = Held({})
 
@@ -238,4 +240,4 @@ def union(old: Table, new: Table) -> Table:
     if old.rows.keys() <= new.rows.keys():
         return new
     both = {**old.rows, **new.rows}
-    return Table({name: both[name] for name in sorted(both)})
+    return Table(Fixed((name, both[name]) for name in sorted(both)))

@@ -258,7 +258,7 @@ ROUTE_TABLES = (
         (
             VirtualHost("web:80", ("web.example.com", "*.example.com"), ROUTES),
             VirtualHost("secure:80", ("secure.example.com",), (), require_tls=True),
-            VirtualHost("http3:443", ("http3.example.com",), (), http3_port=443),
+            VirtualHost("http3:443", ("http3.example.com",), (), http3_port=443, origins=MORE),
         ),
         MORE,
     ),

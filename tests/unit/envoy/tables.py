@@ -9,8 +9,9 @@ from tests.unit.envoy.full import (
     MORE,
     ORIGIN,
 )
-from xds_server.envoy.routes import route_configuration
-from xds_server.memo import no_memo
+from xds_server.diagnostics import Diagnostic
+from xds_server.envoy.resource import Resource
+from xds_server.envoy.routes import route_configuration, written
 from xds_server.mesh.model import (
     Forward,
     Match,
@@ -30,8 +31,12 @@ def table(*routes: Route, **host: Any) -> RouteTable:
     return RouteTable("t", (VirtualHost("v", ("a.example.com",), routes, **host),), MORE)
 
 
+def configured(value: RouteTable) -> tuple[Resource, tuple[Diagnostic, ...]]:
+    return route_configuration(value, (written(tuple(value.virtual_hosts), value.in_client),))
+
+
 def first_route(value: Route) -> dict[str, Any]:
-    resource, bugs = route_configuration(table(value), no_memo)
+    resource, bugs = configured(table(value))
     assert bugs == ()
     found: dict[str, Any] = as_dict(resource)["virtualHosts"][0]["routes"][0]
     return found

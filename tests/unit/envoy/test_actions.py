@@ -18,9 +18,7 @@ from tests.unit.envoy.full import (
     seconds,
 )
 from tests.unit.envoy.shapes import picked
-from tests.unit.envoy.tables import first_route, route
-from xds_server.envoy.routes import route_configuration
-from xds_server.memo import no_memo
+from tests.unit.envoy.tables import configured, first_route, route
 from xds_server.mesh.model import (
     Destination,
     Forward,
@@ -209,7 +207,7 @@ def test_a_route_redirects(case: str) -> None:
 def test_a_client_that_is_no_proxy_is_told_its_time_in_its_own_word() -> None:
     routes = (route(Match(), Forward((Destination("b"),), timeout=seconds(1.5))),)
     value = RouteTable("t", (VirtualHost("v", ("a.example.com",), routes),), MORE, in_client=True)
-    resource, _ = route_configuration(value, no_memo)
+    resource, _ = configured(value)
     action = as_dict(resource)["virtualHosts"][0]["routes"][0]["route"]
     assert action["maxStreamDuration"] == {"grpcTimeoutHeaderMax": "1.500s"}
     assert "timeout" not in action

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.objects import named
 from tests.unit.envoy.full import full_view, seconds
 from xds_server.envoy.build import build
 from xds_server.kube.units import Duration
@@ -124,7 +125,7 @@ def changes(root: msgspec.Struct) -> Iterator[tuple[Path, str, Any]]:
 
 def sent(view: View) -> dict[Any, Any] | None:
     """What is delivered, and said about it; None when a value made no sense to a builder."""
-    resources, bugs = build(view, no_memo)
+    resources, bugs = build(named(view), no_memo)
     if bugs:
         return None
     return {

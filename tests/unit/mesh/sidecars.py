@@ -28,12 +28,14 @@ def _said(note: Diagnostic) -> str:
 def outbound(view: View) -> dict[str, list[str]]:
     """Listener -> its chains as `match -> where`, without those that every sidecar has."""
     return {
-        each.name: _chains(each) for each in view.listeners if each.direction.value == "outbound" and not each.hands_on
+        each.name: _chains(each)
+        for each in view.listeners.values()
+        if each.direction.value == "outbound" and not each.hands_on
     }
 
 
 def inbound(view: View) -> dict[str, list[str]]:
-    return {each.name: _chains(each) for each in view.listeners if each.direction.value == "inbound"}
+    return {each.name: _chains(each) for each in view.listeners.values() if each.direction.value == "inbound"}
 
 
 def _chains(listener: Listener) -> list[str]:
@@ -61,7 +63,7 @@ def where(chain: Chain) -> str:
 
 def routes(view: View, name: str) -> dict[str, list[str]]:
     """Virtual host -> what its routes do."""
-    [table] = [each for each in view.route_tables if each.name == name]
+    [table] = [each for each in view.route_tables.values() if each.name == name]
     return {
         host.name.replace(".svc.cluster.local", ""): list(_actions(table, host.name)) for host in table.virtual_hosts
     }

@@ -12,7 +12,7 @@ from xds_server.memo import no_memo
 from xds_server.mesh.endpoints import family, settled
 from xds_server.mesh.model import Algorithm, Endpoint, HashKey, Health, Locality
 from xds_server.mesh.proxy import Interception, Proxy, proxy_of
-from xds_server.mesh.registry_changes import registry
+from xds_server.mesh.registry import registry
 from xds_server.mesh.topology import placed_proxy
 
 SERVICE = """
@@ -78,7 +78,7 @@ def told(endpoint: Endpoint) -> str:
 def endpoints(*texts: str) -> tuple[list[str], list[str]]:
     """The endpoints of `web`, and the codes of what is wrong."""
     result = registry(snapshot(*texts), no_memo)
-    (found,) = (found for each, found in result.endpoints.items() if each.name == "web")
+    (found,) = (found for key, found in result.endpoints.items() if key[3] == "web")
     return [told(endpoint) for endpoint in found.by_port[80]], [note.code for note in result.diagnostics]
 
 
@@ -393,7 +393,7 @@ spec: {host: web, trafficPolicy: {loadBalancer: {simple: RANDOM, localityLbSetti
 @pytest.mark.parametrize(("texts", "proxy", "expected"), NEAR.values(), ids=NEAR)
 def test_a_proxy_uses(texts: list[str], proxy: Proxy, expected: list[str]) -> None:
     view, _ = seen(NODES, *texts, proxy=proxy)
-    (found,) = view.endpoints
+    (found,) = view.endpoints.values()
     assert [told(each).removeprefix("10.0.0.").replace(":8080", "") for each in found.endpoints] == expected
 
 
@@ -504,8 +504,8 @@ spec: {{host: web, trafficPolicy: {policy}}}
 )
 def test_clients_stay_with_their_endpoint(texts: list[str], algorithm: Algorithm, key: HashKey | None) -> None:
     view, _ = seen(*texts, proxy=NOWHERE)
-    (backend,) = view.backends
-    action: Any = view.route_tables[0].virtual_hosts[0].routes[0].action
+    (backend,) = view.backends.values()
+    action: Any = next(iter(view.route_tables.values())).virtual_hosts[0].routes[0].action
     assert backend.policy.load_balancing.algorithm is algorithm
     assert action.hash_keys == ((key,) if key else ())
     assert action.retry.avoid_previous_hosts is (key is None)
@@ -526,7 +526,7 @@ NONE = entry("hosts: [a.com], resolution: NONE")
 def test_a_connection_without_resolution(host: str, interception: Interception, expected: Any) -> None:
     text = entry(f"hosts: [{host}], resolution: NONE")
     view, notes = seen(text, proxy=replace(NOWHERE, interception=interception))
-    (backend,) = (backend for backend in view.backends if backend.name.startswith("outbound"))
+    (backend,) = (backend for backend in view.backends.values() if backend.name.startswith("outbound"))
     found = (backend.discovery.value, [told(each) for each in backend.fixed], [note.code for note in notes])
     assert found == expected
 
@@ -547,10 +547,10 @@ def test_a_connection_without_resolution(host: str, interception: Interception, 
 def test_round_robin_resolves_one_name(hosts: str, spec: str, expected: Any) -> None:
     vms = [workload(f"address: {name}.com").replace("name: vm", f"name: {name}") for name in "bc"]
     view, notes = seen(entry(f"hosts: [{hosts}], resolution: DNS_ROUND_ROBIN{spec}"), *vms, proxy=NOWHERE)
-    (backend,) = view.backends
+    (backend,) = view.backends.values()
     assert (backend.discovery.value, [told(e) for e in backend.fixed], [note.code for note in notes]) == expected
 
 
 def test_its_target_port_counts_either_way() -> None:
     view, _ = seen(NONE, proxy=replace(NOWHERE, interception=Interception.REDIRECT))
-    assert [backend.port.target for backend in view.backends if backend.port.number == 80] == [8080]
+    assert [backend.port.target for backend in view.backends.values() if backend.port.number == 80] == [8080]

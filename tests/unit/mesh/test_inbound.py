@@ -92,7 +92,7 @@ def test_without_redirection_the_workload_opens_its_own_ports() -> None:
 
 
 def virtual_inbound(view: View) -> Listener:
-    [found] = [each for each in view.listeners if each.name == "virtualInbound"]
+    [found] = [each for each in view.listeners.values() if each.name == "virtualInbound"]
     return found
 
 
@@ -107,13 +107,13 @@ def test_nothing_waits_where_the_server_may_speak_first() -> None:
 @pytest.mark.parametrize(("interception", "source"), [("REDIRECT", "127.0.0.6"), ("TPROXY", "")])
 def test_whom_the_workload_sees(interception: str, source: str) -> None:
     view, _ = view_of(service("a", "{name: http, port: 80}"), proxy=sidecar(interception))
-    sources = {each.name: each.source_address for each in view.backends}
+    sources = {each.name: each.source_address for each in view.backends.values()}
     assert (sources["InboundPassthroughCluster"], sources["inbound|80||"]) == (source, source)
     assert virtual_inbound(view).transparent is (interception == "TPROXY")
 
 
 def backend(view: View) -> Backend:
-    [found] = [each for each in view.backends if each.name.startswith("inbound")]
+    [found] = [each for each in view.backends.values() if each.name.startswith("inbound")]
     return found
 
 
@@ -221,14 +221,16 @@ def test_limits_of_the_workload() -> None:
     )
     pool = ", inboundConnectionPool: {tcp: {maxConnections: 9}}"
     view, _ = view_of(with_sidecar(ingress, pool), proxy=sidecar())
-    limits = {each.name: each.policy.connections.max_connections for each in view.backends}
+    limits = {each.name: each.policy.connections.max_connections for each in view.backends.values()}
     assert (limits["inbound|1000||"], limits["inbound|1001||"]) == (5, 9)
     view, _ = view_of(with_sidecar("[]", pool), service("a", "{name: http, port: 80}"), proxy=sidecar())
-    assert {each.policy.connections.max_connections for each in view.backends if each.name == "inbound|80||"} == {9}
+    assert {
+        each.policy.connections.max_connections for each in view.backends.values() if each.name == "inbound|80||"
+    } == {9}
 
 
 def test_a_port_of_its_own_comes_before_a_service_of_others() -> None:
     ingress = "[{port: {number: 80, protocol: HTTP, name: h}, bind: 127.0.0.1, defaultEndpoint: 127.0.0.1:8080}]"
     view, said = view_of(with_sidecar(ingress), service("a", "{name: http, port: 80}"), proxy=sidecar("NONE"))
-    assert [each.direction.value for each in view.listeners] == ["inbound"]
+    assert [each.direction.value for each in view.listeners.values()] == ["inbound"]
     assert said == ["XDS3013 a"]

@@ -44,7 +44,7 @@ NLB = AWS + "proxy-protocol: '*'"
 )
 def test_proxy_headers_are_read_where_the_load_balancer_sends_them(annotations: str, expected: bool) -> None:
     view, _ = seen(GATEWAY, service(annotations), proxy=EDGE)
-    assert [listener.proxy_protocol for listener in view.listeners] == [expected]
+    assert [listener.proxy_protocol for listener in view.listeners.values()] == [expected]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_proxy_headers_are_read_where_the_load_balancer_sends_them(annotations: 
 )
 def test_only_a_service_that_selects_the_gateway_counts(namespace: str, proxy: Proxy, expected: bool) -> None:
     view, _ = seen(GATEWAY, service(NLB, namespace), proxy=proxy)
-    assert [listener.proxy_protocol for listener in view.listeners] == [expected]
+    assert [listener.proxy_protocol for listener in view.listeners.values()] == [expected]
 
 
 def test_what_is_the_clouds_business_is_named_once() -> None:

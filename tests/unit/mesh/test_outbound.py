@@ -369,7 +369,7 @@ def test_egress_of_a_sidecar(case: str) -> None:
     egress, expected = EGRESS[case]
     view, _ = view_of(WEB, with_sidecar(f"{{egress: {egress}}}"), proxy=sidecar())
     assert outbound(view) == expected
-    assert len({backend.name for backend in view.backends}) == len(view.backends)
+    assert len({backend.name for backend in view.backends.values()}) == len(view.backends)
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_strangers(spec: str, interception: str, http: str, other: str | None) -
     view, _ = view_of(WEB, with_sidecar(spec), proxy=sidecar(interception))
     [last] = list(routes(view, "80").values())[-1]
     assert last == http
-    handing = [each.default_chain for each in view.listeners if each.hands_on]
+    handing = [each.default_chain for each in view.listeners.values() if each.hands_on]
     destinations = [each.traffic.destinations[0].backend for each in handing if each and isinstance(each.traffic, Tcp)]
     assert [name.replace(".svc.cluster.local", "") for name in destinations] == ([other] if other else [])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.objects import objects, seen
+from xds_server.incremental import Fixed
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.units import Duration
 from xds_server.mesh import checks, names
@@ -21,8 +22,8 @@ def rules_of(*specs: str, host: str = "web") -> Rules:
         f"metadata: {{name: r{number}, namespace: shop}}\nspec: {{host: {host}, {spec}}}\n"
         for number, spec in enumerate(specs)
     ]
-    table = {("shop", each.metadata.name): each for each in objects(*texts) if isinstance(each, DestinationRule)}
-    return rule_index(table).by_namespace["shop"][names.full_host(host, "shop")]
+    table = Fixed({("shop", r.metadata.name): r for r in objects(*texts) if isinstance(r, DestinationRule)})
+    return rule_index(table).by_host[names.full_host(host, "shop")]["shop", ()]
 
 
 def chosen(spec: str, subset: str = "", port: int = 80) -> Effective:
@@ -186,7 +187,9 @@ spec: {host: web, trafficPolicy: POLICY}
 
 def backend(policy: str) -> tuple[Backend | None, list[str]]:
     view, notes = seen(WORLD.replace("POLICY", policy))
-    return next(iter(view.backends), None), [f"{note.code} {'.'.join(map(str, note.path[2:]))}" for note in notes]
+    return next(iter(view.backends.values()), None), [
+        f"{note.code} {'.'.join(map(str, note.path[2:]))}" for note in notes
+    ]
 
 
 MISTAKES = {
@@ -262,7 +265,7 @@ def test_rules_for_some_clients_come_before_those_for_all() -> None:
             ("near", "web", ", workloadSelector: {matchLabels: {app: batch, zone: a}}"),
         ]
     ]
-    table = {("shop", each.metadata.name): each for each in objects(*texts) if isinstance(each, DestinationRule)}
+    table = Fixed({("shop", r.metadata.name): r for r in objects(*texts) if isinstance(r, DestinationRule)})
     index = rule_index(table)
     service = Service("web.shop.svc.cluster.local", "web", "shop", (), Origin(next(iter(table.values())).ref))
 

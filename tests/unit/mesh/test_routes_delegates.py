@@ -38,7 +38,7 @@ def made(root: str, leaf: str, more: str = "") -> tuple[list[Route], list[str]]:
     hosts = "hosts: ['*'], gateways: [edge], http: "
     texts = virtual_service("root", "edge", f"{hosts}[{{delegate: {{name: leaf, namespace: team}}, {root}}}]")
     view, notes = seen(GATEWAY + texts + virtual_service("leaf", "team", f"http: [{leaf}]{more}"))
-    [host] = view.route_tables[0].virtual_hosts
+    [host] = next(iter(view.route_tables.values())).virtual_hosts
     return list(host.routes), [note.code for note in notes]
 
 
@@ -131,7 +131,7 @@ def test_where_the_delegate_cannot_answer_the_requests_go_nowhere_else(delegate:
     entry = f"{{match: [{{uri: {{prefix: /a}}}}], delegate: {{{delegate}}}}}"
     root = virtual_service("root", "edge", f"hosts: ['*'], gateways: [edge], http: [{entry}]")
     view, notes = seen(GATEWAY + root + virtual_service("leaf", "team", f"http: [{{{LEAF}}}]{more}"))
-    [route] = view.route_tables[0].virtual_hosts[0].routes
+    [route] = next(iter(view.route_tables.values())).virtual_hosts[0].routes
     assert route.match.path.value == "/a"
     assert isinstance(route.action, Respond)
     assert route.action.status == 500

@@ -135,7 +135,7 @@ def hosts(*texts: str) -> tuple[list[str], tuple[Diagnostic, ...]]:
 
 
 def reached(view: View) -> list[str]:
-    return sorted({f"{backend.origins[0].ref.namespace}/{backend.host}" for backend in view.backends})
+    return sorted({f"{backend.origins[0].ref.namespace}/{backend.host}" for backend in view.backends.values()})
 
 
 WEB, FAR = "shop/web.shop.svc.cluster.local", "other/far.other.svc.cluster.local"

@@ -8,9 +8,16 @@ from tests.objects import GRPC, SIDECAR, seen, snapshot
 from xds_server.memo import Generations, no_memo
 from xds_server.mesh.local_addresses import reason_to_refuse
 from xds_server.mesh.model import Algorithm, Discovery, Nearness, Service
-from xds_server.mesh.registry import Registry
-from xds_server.mesh.registry_changes import registry
+from xds_server.mesh.registry import Registry, registry
+from xds_server.mesh.resolve import resolve
 from xds_server.mesh.service_entries import AUTOMATIC, automatic_addresses
+from xds_server.mesh.service_rank import seen as seen_by
+
+
+def seen_from(found: Registry, namespace: str) -> tuple[Service, ...]:
+    """One service for each host, sorted by host."""
+    services = (seen_by(same, namespace) for _, same in sorted(found.by_host.items()))
+    return tuple(service for service in services if service is not None)
 
 
 def found(*texts: str) -> Registry:
@@ -142,7 +149,7 @@ def test_an_address_belongs_to_one_service_alone() -> None:
 def test_what_a_service_prefers(spec: str, annotation: str, expected: Nearness | None, noted: list[str]) -> None:
     more = f", annotations: {{networking.istio.io/traffic-distribution: '{annotation}'}}" if annotation else ""
     result = found(kubernetes(spec + PORT, more=more))
-    assert [s.prefers for s in result.seen_from("shop")] == [expected]
+    assert [s.prefers for s in seen_from(result, "shop")] == [expected]
     assert codes(result) == noted
 
 
@@ -164,7 +171,7 @@ def test_what_a_service_prefers(spec: str, annotation: str, expected: Nearness |
 )
 def test_affinity_has_no_time(spec: str, noted: list[str]) -> None:
     result = found(kubernetes(f"{spec}, {PORT}"))
-    assert [s.sticky for s in result.seen_from("shop")] == [True]
+    assert [s.sticky for s in seen_from(result, "shop")] == [True]
     assert codes(result) == noted
 
 
@@ -185,7 +192,7 @@ class TestExternalNames:
             external("three", "TWO.shop.svc.cluster.local."),
         )
         result = found(*texts)
-        assert [s.host for s in result.seen_from("shop")] == [WEB]
+        assert [s.host for s in seen_from(result, "shop")] == [WEB]
         service = result.find("three.shop.svc.cluster.local", "anywhere")
         assert service is not None
         assert service.host == WEB
@@ -193,7 +200,7 @@ class TestExternalNames:
 
     def test_of_several_outside_the_last_is_the_service(self) -> None:
         result = found(external("one", "two.shop.svc.cluster.local"), external("two", "www.example.com"))
-        assert [s.host for s in result.seen_from("shop")] == ["two.shop.svc.cluster.local"]
+        assert [s.host for s in seen_from(result, "shop")] == ["two.shop.svc.cluster.local"]
 
     def test_an_alias_is_seen_where_it_is_exported(self) -> None:
         hidden = ", annotations: {networking.istio.io/exportTo: .}"
@@ -216,7 +223,7 @@ class TestExternalNames:
     def test_a_name_that_leads_through_one_that_it_cannot_see_goes_no_further(self) -> None:
         hidden = ", annotations: {networking.istio.io/exportTo: .}"
         result = found(external("one", "two.shop.svc.cluster.local", "other"), external("two", "a.com", more=hidden))
-        assert [s.host for s in result.seen_from("other")] == ["one.other.svc.cluster.local"]
+        assert [s.host for s in seen_from(result, "other")] == ["one.other.svc.cluster.local"]
 
     @pytest.mark.parametrize(
         ("names", "code"),
@@ -232,7 +239,7 @@ class TestExternalNames:
     )
     def test_names_that_lead_nowhere_good_are_refused(self, names: dict[str, str], code: str) -> None:
         result = found(*(external(name, target) for name, target in names.items()))
-        assert result.seen_from("shop") == ()
+        assert seen_from(result, "shop") == ()
         assert codes(result) == [code] * len(names)
 
     def test_a_port_that_its_target_does_not_have_is_named(self) -> None:
@@ -246,7 +253,9 @@ kind: VirtualService
 metadata: {name: one, namespace: shop}
 spec: {hosts: [one], http: [{route: [{destination: {host: web}}]}]}
 """
-        assert codes(found(kubernetes(PORT), external("one", WEB), routes)) == ["XDS4037"]
+        assert [
+            note.code for note in resolve(snapshot(kubernetes(PORT), external("one", WEB), routes), no_memo).diagnostics
+        ] == ["XDS4037"]
 
     def test_a_route_to_an_alias_leads_to_its_service(self) -> None:
         routes = """
@@ -256,13 +265,13 @@ metadata: {name: r, namespace: shop}
 spec: {hosts: [r.example.com], http: [{route: [{destination: {host: one}}]}]}
 """
         view, _ = seen(kubernetes(PORT), external("one", WEB), routes, proxy=SIDECAR)
-        assert [backend.name for backend in view.backends] == [f"outbound|80||{WEB}"]
+        assert [backend.name for backend in view.backends.values()] == [f"outbound|80||{WEB}"]
 
 
 class TestEntries:
     def test_each_host_gets_an_address_of_its_own(self) -> None:
         result = found(entry("hosts: [a.example.com, b.example.com], resolution: DNS"))
-        addresses = [service.addresses for service in result.seen_from("shop")]
+        addresses = [service.addresses for service in seen_from(result, "shop")]
         assert len(set(addresses)) == 2
         assert all(len(each) == 1 and each[0].startswith("240.240.") for each in addresses)
 
@@ -293,11 +302,11 @@ class TestEntries:
         ],
     )
     def test_an_entry_that_needs_none_gets_no_automatic_address(self, text: str, addresses: tuple[str, ...]) -> None:
-        assert [service.addresses for service in found(text).seen_from("shop")] == [addresses]
+        assert [service.addresses for service in seen_from(found(text), "shop")] == [addresses]
 
     def test_an_address_that_is_none_is_named(self) -> None:
         result = found(entry("hosts: [a.com], resolution: STATIC, addresses: [192.0.2.1, nonsense, 10.1.0.0/16]"))
-        assert [service.addresses for service in result.seen_from("shop")] == [("10.1.0.0/16", "192.0.2.1")]
+        assert [service.addresses for service in seen_from(result, "shop")] == [("10.1.0.0/16", "192.0.2.1")]
         assert codes(result) == ["XDS2037"]
 
     def test_automatic_addresses_are_the_same_in_any_order_and_never_shared(self) -> None:
@@ -369,9 +378,9 @@ def test_the_endpoints_of_a_headless_service_have_names_of_their_own() -> None:
         ),
         pod("db-2", "10.0.0.3", "hostname: db-2, subdomain: other, "),
     )
-    by_name = {service.host.partition(".svc")[0]: service for service in result.seen_from("shop")}
+    by_name = {service.host.partition(".svc")[0]: service for service in seen_from(result, "shop")}
     assert {
-        name: [endpoint.address for endpoint in result.endpoints[service].by_port[80]]
+        name: [endpoint.address for endpoint in result.endpoints_of(service).by_port[80]]
         for name, service in by_name.items()
     } == {"db.shop": ["10.0.0.1", "10.0.0.3"], "db-0.db.shop": ["10.0.0.1"], "db-1.db.shop": []}
     assert by_name["db-1.db.shop"].addresses == ("10.0.0.2",)
@@ -392,7 +401,9 @@ spec: {host: db-1.db.shop.svc.cluster.local, trafficPolicy: {connectionPool: {tc
 """
     pods = [pod(f"db-{n}", f"10.0.0.{n + 1}", f"hostname: db-{n}, subdomain: db, ") for n in range(2)]
     view, notes = seen(HEADLESS, *pods, rules, proxy=SIDECAR)
-    assert {b.name.split("|")[3].partition(".")[0]: b.policy.connections.max_connections for b in view.backends} == {
+    assert {
+        b.name.split("|")[3].partition(".")[0]: b.policy.connections.max_connections for b in view.backends.values()
+    } == {
         "db": 5,
         "db-0": 5,
         "db-1": 6,
@@ -419,12 +430,12 @@ def test_what_did_not_change_keeps_its_object() -> None:
 def test_a_grpc_client_finds_a_service_by_its_aliases() -> None:
     view, _ = seen(kubernetes(PORT), external("one", WEB), proxy=GRPC)
     one = "one.shop.svc.cluster.local"
-    assert [listener.name for listener in view.api_listeners] == [f"{WEB}:80", f"{one}:80"]
-    assert {listener.route_table for listener in view.api_listeners} == {f"outbound|80||{WEB}"}
-    assert view.route_tables[0].virtual_hosts[0].domains == (f"{WEB}:80", WEB, f"{one}:80", one)
+    assert [listener.name for listener in view.api_listeners.values()] == [f"{WEB}:80", f"{one}:80"]
+    assert {listener.route_table for listener in view.api_listeners.values()} == {f"outbound|80||{WEB}"}
+    assert next(iter(view.route_tables.values())).virtual_hosts[0].domains == (f"{WEB}:80", WEB, f"{one}:80", one)
 
 
 def test_a_grpc_client_cannot_be_told_apart_by_its_address() -> None:
     view, notes = seen(kubernetes(f"sessionAffinity: ClientIP, {PORT}"), proxy=GRPC)
-    assert [backend.policy.load_balancing.algorithm for backend in view.backends] == [Algorithm.ROUND_ROBIN]
+    assert [backend.policy.load_balancing.algorithm for backend in view.backends.values()] == [Algorithm.ROUND_ROBIN]
     assert [note.code for note in notes] == ["XDS4014"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -82,7 +83,7 @@ class Chain(msgspec.Struct, frozen=True, gc=False):
     match: ChainMatch
     traffic: Http | Tcp
     tls: ServerTLS | None = None
-    origins: tuple[Origin, ...] = ()
+    origins: Sequence[Origin] = ()
 
 
 class Listener(Value, frozen=True, eq=False, gc=False):
@@ -102,7 +103,7 @@ class Listener(Value, frozen=True, eq=False, gc=False):
     port: int
     direction: Direction
     chains: tuple[Chain, ...]
-    origins: tuple[Origin, ...]
+    origins: Sequence[Origin]
     default_chain: Chain | None = None
     binds: bool = True
     captures: bool = False
@@ -120,7 +121,7 @@ class NameTable(Value, frozen=True, eq=False, gc=False):
     address: str
     port: int
     hosts: tuple[tuple[str, tuple[str, ...]], ...]
-    origins: tuple[Origin, ...]
+    origins: Sequence[Origin]
 
 
 class ApiListener(Value, frozen=True, eq=False, gc=False):
@@ -128,7 +129,7 @@ class ApiListener(Value, frozen=True, eq=False, gc=False):
 
     name: str
     route_table: str
-    origins: tuple[Origin, ...]
+    origins: Sequence[Origin]
 
 
 class GrpcServer(Value, frozen=True, eq=False, gc=False):
@@ -137,7 +138,7 @@ class GrpcServer(Value, frozen=True, eq=False, gc=False):
     name: str
     address: str
     port: int
-    origins: tuple[Origin, ...]
+    origins: Sequence[Origin]
 
 
 class Certificate(Value, frozen=True, eq=False, gc=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 import msgspec
 
@@ -155,21 +156,24 @@ class Route(Value, frozen=True, eq=False, gc=False):
 
 class VirtualHost(Value, frozen=True, eq=False, gc=False):
     """domains as a client writes them in Host. require_tls: plaintext requests are redirected (301).
-    http3_port: the UDP port where clients are told that HTTP/3 is served too; 0 for none."""
+    http3_port: the UDP port where clients are told that HTTP/3 is served too; 0 for none.
+    origins: what made it, beside its routes."""
 
     name: str
     domains: tuple[str, ...]
     routes: tuple[Route, ...]
     require_tls: bool = False
     http3_port: int = 0
+    origins: tuple[Origin, ...] = ()
 
 
 class RouteTable(Value, frozen=True, eq=False, gc=False):
-    """ports_in_domains: the port in a request's Host counts; otherwise it is not looked at.
+    """virtual_hosts: a tuple, or `Pieces` of which those that did not change are known.
+    ports_in_domains: the port in a request's Host counts; otherwise it is not looked at.
     in_client: a proxyless gRPC client reads it."""
 
     name: str
-    virtual_hosts: tuple[VirtualHost, ...]
+    virtual_hosts: Sequence[VirtualHost]
     origins: tuple[Origin, ...]
     ports_in_domains: bool = False
     in_client: bool = False

@@ -1,0 +1,26 @@
+"""Collections that are made from collections, and made again only where those differ.
+
+A `Fixed` is a mapping that is never changed once made; the next one is an edited copy, which costs microseconds for
+thousands of rows. `derived`, `partitioned`, `united` and `pieces` make collections from collections and keep in the
+memo what they made last: when their input differs in a few rows, only these are looked at. A result never depends on
+what was kept: without a memo all is made from nothing, and tests/property compares the two byte for byte.
+"""
+
+from xds_server.incremental.fixed import Fixed, changed, descended, edited
+from xds_server.incremental.groups import partitioned, rekeyed, united
+from xds_server.incremental.order import Pieces, pieces
+from xds_server.incremental.rows import Lookups, derived
+
+__all__ = [
+    "Fixed",
+    "Lookups",
+    "Pieces",
+    "changed",
+    "derived",
+    "descended",
+    "edited",
+    "partitioned",
+    "pieces",
+    "rekeyed",
+    "united",
+]

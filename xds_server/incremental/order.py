@@ -1,0 +1,100 @@
+"""Rows in order."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, TypeVar, overload
+
+from xds_server.incremental.fixed import Fixed, changed
+from xds_server.memo import Memo, keep, last
+
+V = TypeVar("V")
+R = TypeVar("R")
+
+_PIECE = 64
+"""Rows of a piece when it is made; it is cut in two when it has grown to twice as many."""
+
+
+class Pieces(Sequence[V]):
+    """Values in order, in pieces. A piece in which nothing differs is the same tuple as in the sequence before."""
+
+    __slots__ = ("pieces",)
+
+    def __init__(self, pieces: tuple[tuple[V, ...], ...] = ()) -> None:
+        self.pieces = pieces
+
+    def __iter__(self) -> Iterator[V]:
+        return chain.from_iterable(self.pieces)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.pieces))
+
+    @overload
+    def __getitem__(self, index: int) -> V: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[V]: ...
+    def __getitem__(self, index: int | slice) -> V | Sequence[V]:
+        return next(iter(self)) if index == 0 and self else tuple(self)[index]
+
+    def __bool__(self) -> bool:
+        return any(self.pieces)
+
+    def followed_by(self, more: Iterable[V]) -> Pieces[V]:
+        return Pieces((*self.pieces, tuple(more)))
+
+
+class _Cut:
+    __slots__ = ("keys", "of", "result", "rows", "values")
+
+    def __init__(self, rows: Fixed[Any, Any], of: Callable[[Any], Iterable[Any]]) -> None:
+        self.rows, self.of = rows, of
+        self.result: Pieces[Any] = Pieces()
+        ordered = sorted(rows)
+        self.keys = [ordered[at : at + _PIECE] for at in range(0, len(ordered), _PIECE)]
+        self.values = [self._found(keys) for keys in self.keys]
+
+    def _found(self, keys: list[Any]) -> tuple[Any, ...]:
+        return tuple(value for key in keys for value in self.of(self.rows[key]))
+
+    def edit(self, rows: Fixed[Any, Any]) -> None:
+        touched: set[int] = set()
+        for key in changed(self.rows, rows):
+            at = max(0, bisect_right(self.keys, key, key=lambda keys: keys[0]) - 1)
+            if not self.keys:
+                self.keys, self.values = [[]], [()]
+            keys = self.keys[at]
+            place = bisect_left(keys, key)
+            is_there = place < len(keys) and keys[place] == key
+            if key in rows and not is_there:
+                keys.insert(place, key)
+            elif key not in rows and is_there and len(keys) > 1:
+                del keys[place]
+            elif key not in rows and is_there:
+                del self.keys[at], self.values[at]
+                touched = {other - (other > at) for other in touched if other != at}
+                continue
+            touched.add(at)
+            if len(keys) >= 2 * _PIECE:
+                self.keys[at : at + 1] = [keys[:_PIECE], keys[_PIECE:]]
+                self.values[at : at + 1] = [(), ()]
+                touched = {other + (other > at) for other in touched} | {at, at + 1}
+        self.rows = rows
+        for at in touched:
+            self.values[at] = self._found(self.keys[at])
+
+
+def pieces(memo: Memo, name: Hashable, rows: Fixed[Any, V], of: Callable[[V], Iterable[R]]) -> Pieces[R]:
+    """All that `of` finds in the rows, in the order of their keys."""
+    place = (pieces, name, of.__code__)
+    state: _Cut | None = last(memo, place)
+    keep(memo, place, None)
+    if state is None:
+        state = _Cut(rows, of)
+        state.result = Pieces(tuple(state.values))
+    elif state.rows is not rows:
+        state.edit(rows)
+        state.result = Pieces(tuple(state.values))
+    keep(memo, place, state)
+    return state.result

@@ -1,0 +1,138 @@
+"""Rows made from rows, one from each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import Any, TypeVar
+
+from xds_server.incremental.fixed import Fixed, changed, edited
+from xds_server.memo import Memo, keep, last
+
+K = TypeVar("K")
+V = TypeVar("V")
+R = TypeVar("R")
+
+_EVERY = object()
+"""Looked up in place of a key by who looks at all the keys that there are."""
+
+
+class Lookups:
+    """Collections in which the function of `derived` may look things up; what it looked up is remembered."""
+
+    def __init__(self, *sources: Fixed[Any, Any]) -> None:
+        self.sources = sources
+        self.made: list[tuple[int, object]] = []
+        self.views = tuple(_Remembering(source, slot, self.made) for slot, source in enumerate(sources))
+
+
+class _Remembering(Mapping[K, V]):
+    """A collection as the function of `derived` sees it."""
+
+    __slots__ = ("_made", "_rows", "_slot")
+
+    def __init__(self, rows: Fixed[K, V], slot: int, made: list[tuple[int, object]]) -> None:
+        self._rows, self._slot, self._made = rows, slot, made
+
+    def __getitem__(self, key: K) -> V:
+        self._made.append((self._slot, key))
+        return self._rows[key]
+
+    def get(self, key: K, default: Any = None) -> Any:
+        self._made.append((self._slot, key))
+        return self._rows.get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        self._made.append((self._slot, key))
+        return key in self._rows
+
+    def __iter__(self) -> Iterator[K]:
+        self._made.append((self._slot, _EVERY))
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        self._made.append((self._slot, _EVERY))
+        return len(self._rows)
+
+
+class _Rows:
+    """What `derived` made last, and who looked up what: (slot, key) -> keys of rows. That a row looks up its own key
+    goes without saying."""
+
+    __slots__ = ("context", "items", "looked_up", "readers", "result", "sources")
+
+    def __init__(self, items: Fixed[Any, Any], sources: tuple[Fixed[Any, Any], ...], context: object) -> None:
+        self.items, self.sources, self.context = items, sources, context
+        self.result: Fixed[Any, Any] = Fixed()
+        self.readers: dict[tuple[int, object], set[Any]] = {}
+        self.looked_up: dict[Any, tuple[tuple[int, object], ...]] = {}
+
+    def remember(self, key: Any, made: list[tuple[int, object]]) -> None:
+        for place in self.looked_up.pop(key, ()):
+            readers = self.readers[place]
+            readers.discard(key)
+            if not readers:
+                del self.readers[place]
+        places = tuple({place for place in made if place[1] != key}) if made else ()
+        if places:
+            self.looked_up[key] = places
+            for place in places:
+                self.readers.setdefault(place, set()).add(key)
+
+    def stale(self, items: Fixed[Any, Any], sources: tuple[Fixed[Any, Any], ...]) -> set[Any]:
+        """The keys of the rows that may differ now."""
+        found = set(changed(self.items, items))
+        for slot, (old, new) in enumerate(zip(self.sources, sources, strict=True)):
+            if old is new:
+                continue
+            others = changed(old, new)
+            found |= items.keys() & others if len(others) < len(items) else set(others) & items.keys()
+            for key in others:
+                found |= self.readers.get((slot, key), _NOBODY)
+            if any((key in old) is not (key in new) for key in others):
+                found |= self.readers.get((slot, _EVERY), _NOBODY)
+        return found
+
+
+_NOBODY: frozenset[Any] = frozenset()
+_NOTHING = Lookups()
+
+
+def derived(
+    memo: Memo,
+    name: Hashable,
+    function: Callable[[K, V], R | None],
+    items: Fixed[K, V],
+    lookups: Lookups = _NOTHING,
+    context: object = None,
+) -> Fixed[K, R]:
+    """`function` of every row, without those of which it makes None.
+
+    It is asked again for rows that differ from those of the last call with this `name`, or whose lookups would have
+    another result; and for all rows when `context`, all else that it depends on, is not equal to the last.
+    """
+    place = (derived, name, function.__code__)
+    before: _Rows | None = last(memo, place)
+    keep(memo, place, None)  # in case that the function raises
+    made = lookups.made
+    if before is None or before.context != context or len(before.sources) != len(lookups.sources):
+        state = _Rows(items, lookups.sources, context)
+        for key, value in items.items():
+            made.clear()
+            result = function(key, value)
+            if result is not None:
+                state.result[key] = result
+            if made:
+                state.remember(key, made)
+    else:
+        state = before
+        edits: dict[K, R | None] = {}
+        for key in before.stale(items, lookups.sources):
+            made.clear()
+            result = function(key, items[key]) if key in items else None
+            state.remember(key, made)
+            if result is None or result != state.result.get(key):  # an equal value stays the same object
+                edits[key] = result
+        state.items, state.sources = items, lookups.sources
+        state.result = edited(state.result, edits)
+    keep(memo, place, state)
+    return state.result
