@@ -11,6 +11,7 @@ import argparse
 import gc
 import resource
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,10 +21,13 @@ from benchmarks import report
 from benchmarks.report import Figure
 from tests.envoy_config import message
 from xds_server.diagnostics import ObjectRef
-from xds_server.kube.core import Service
+from xds_server.incremental import edited
+from xds_server.kube.core import Secret, Service
 from xds_server.kube.decode import decode
 from xds_server.kube.discovery import EndpointSlice
+from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
+from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.meta import Object, Raw, Source
 from xds_server.kube.snapshot import Snapshot, Table
@@ -33,7 +37,7 @@ from xds_server.translate import translate
 
 ENDPOINTS = 10
 NAMESPACES = 20
-CHANGES = 5
+CHANGES = 6
 PROXIES = {
     "gateway": EVERY_GATEWAY,
     "sidecar": Proxy(ProxyKind.SIDECAR, "ns0", interception=Interception.NONE),
@@ -73,10 +77,7 @@ def world(services: int) -> Objects:
     edge = ("ns0", "edge")
     return {
         Service: {
-            key: made("v1", "Service", key, spec={
-                "clusterIP": f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}",
-                "ports": [{"name": "http", "port": 80}],
-            })
+            key: service(key, f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
             for number, key in enumerate(keys)
         },
         EndpointSlice: {key: piece(key, number, ENDPOINTS) for number, key in enumerate(keys)},
@@ -89,9 +90,45 @@ def snapshot(objects: Objects) -> Snapshot:
     return Snapshot(by_type={kind: Table(sorted(items.items())) for kind, items in objects.items()})
 
 
-def changed(base: Snapshot, kind: type[Object], key: tuple[str, str], new: Object) -> Snapshot:
-    """The snapshot with one object replaced; all other tables stay as they are, as the store keeps them."""
-    return Snapshot(by_type={**base.by_type, kind: Table({**base.of(kind), key: new})})
+def changed(base: Snapshot, kind: type[Object], key: tuple[str, str], new: Object | None) -> Snapshot:
+    """The snapshot with one object edited, as the store makes it; None removes it."""
+    return Snapshot(by_type={**base.by_type, kind: edited(base.of(kind), {key: new})})
+
+
+def service(key: tuple[str, str], address: str, port: int = 80) -> Object:
+    return made("v1", "Service", key, spec={"clusterIP": address, "ports": [{"name": "http", "port": port}]})
+
+
+def rule(key: tuple[str, str], most: int) -> Object:
+    policy = {"connectionPool": {"tcp": {"maxConnections": most}}}
+    spec = {"host": key[1], "trafficPolicy": policy}
+    return made("networking.istio.io/v1", "DestinationRule", key, spec=spec)
+
+
+def entry(key: tuple[str, str], port: int) -> Object:
+    ports = [{"number": port, "name": "http", "protocol": "HTTP"}]
+    spec = {"hosts": [f"{key[1]}.example.org"], "ports": ports, "resolution": "DNS", "addresses": ["192.0.2.1"]}
+    return made("networking.istio.io/v1", "ServiceEntry", key, spec=spec)
+
+
+def secret(key: tuple[str, str], number: int) -> Object:
+    data = {"tls.crt": b64encode(b"%d" % number).decode(), "tls.key": b64encode(b"k").decode()}
+    return made("v1", "Secret", key, type="kubernetes.io/tls", data=data)
+
+
+ONE, NEW = ("ns1", "svc1"), ("ns1", "new")
+Edit = tuple[type[Object], tuple[str, str], Object | None]
+CHANGED: dict[str, Callable[[int], Edit]] = {
+    "one slice": lambda n: (EndpointSlice, ONE, piece(ONE, 1, n % CHANGES + 2)),
+    "one route": lambda n: (VirtualService, ONE, routes(ONE, f"{n + 2}s")),
+    "a route comes or goes": lambda n: (VirtualService, NEW, None if n % 2 else routes(NEW)),
+    "one service": lambda n: (Service, ONE, service(ONE, "10.0.0.1", 1000 + n)),
+    "a service comes or goes": lambda n: (Service, NEW, None if n % 2 else service(NEW, "10.1.0.1")),
+    "one policy": lambda n: (DestinationRule, ONE, rule(ONE, n + 1)),
+    "one service entry": lambda n: (ServiceEntry, NEW, entry(NEW, 1000 + n)),
+    "one secret": lambda n: (Secret, NEW, secret(NEW, n)),
+}
+"""What happens -> the object that is other than before, the n-th time."""
 
 
 FLOORS = "protobuf alone parses the resources that come out new, and serialises them again"
@@ -125,17 +162,48 @@ def measure(services: int, proxy: Proxy) -> dict[str, tuple[float, float]]:
         versions = {(one.type_url, one.name): one.version for one in resources}
         return spent, cpu(lambda: [message(one).SerializeToString(deterministic=True) for one in new])
 
-    key = ("ns1", "svc1")
     result = {"all": run(base)}
-    result["one slice"] = min(run(changed(base, EndpointSlice, key, piece(key, 1, n + 2))) for n in range(CHANGES))
-    result["one route"] = min(run(changed(base, VirtualService, key, routes(key, f"{n + 2}s"))) for n in range(CHANGES))
+    for what, change in CHANGED.items():
+        found: list[tuple[float, float]] = []
+        for number in range(CHANGES):
+            base = changed(base, *change(number))
+            found.append(run(base))
+        # The first may add an object where there was none of its kind. What comes and what goes both count.
+        result[what] = max(found[1:3]) if "or goes" in what else min(found[1:])
+    return result
+
+
+def many(services: int, groups: int) -> dict[str, tuple[float, float]]:
+    """As `measure`, for sidecars of many namespaces and labels, all of them together."""
+    proxies = [
+        Proxy(ProxyKind.SIDECAR, f"ns{n % NAMESPACES}", (("app", f"svc{n}"),), interception=Interception.NONE)
+        for n in range(groups)
+    ]
+    memo, base = Generations(), snapshot(world(services))
+    gc.collect()
+    gc.freeze()
+
+    def run(of: Snapshot) -> tuple[float, float]:
+        spent = cpu(lambda: [translate(of, proxy, memo) for proxy in proxies])
+        memo.turn()
+        return spent, 0.0
+
+    result = {"all": run(base)}
+    for what in ("one slice", "one route", "one service"):
+        found = []
+        for number in range(CHANGES):
+            base = changed(base, *CHANGED[what](number))
+            found.append(run(base))
+        result[what] = min(found[1:])
     return result
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
     sizes = [20, 40] if options.quick else sorted(options.services)
+    memory = 0.0
     for name, proxy in PROXIES.items():
         by_size = {size: measure(size, proxy) for size in sizes}
+        memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         for what in by_size[sizes[0]]:
             for size in sizes:
                 target, asked = ASKED.get(what, ("", None)) if size == 10_000 else ("", None)
@@ -145,8 +213,11 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
                 ratio = by_size[sizes[-1]][what][0] / by_size[sizes[0]][what][0]
                 pair = f"{sizes[-1]:,} services against {sizes[0]:,}"
                 yield Figure(f"{name}, {what}, {pair}", ratio, "times", asked=FLAT, target="T10")
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    yield Figure("most memory, both proxies one after the other, with their input", memory, "MB", None, 400, "T9")
+    size = sizes[0]
+    for groups in (2,) if options.quick else (1, 10, 100):
+        for what, (value, _) in many(size, groups).items():
+            yield Figure(f"{groups} proxy groups, {what}, {size:,} services", value, "ms CPU")
+    yield Figure(f"most memory, one gateway, {sizes[-1]:,} services, with the input", memory, "MB", None, 400, "T9")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

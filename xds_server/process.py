@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import gc
 import resource
+import sys
 
 _YOUNG, _MIDDLE, _OLD = 50_000, 20, 50
+_TURN = 0.001  # seconds that the thread which translates keeps the interpreter from the one that answers proxies
 
 
 def prepare() -> None:
@@ -18,9 +20,9 @@ def prepare() -> None:
     # Hardly anything here is garbage in a cycle, and to look for it among what thousands of streams hold costs a tenth
     # of the CPU of a push.
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
+    sys.setswitchinterval(_TURN)
 
 
 def settle() -> None:
     """Once the configuration is there: most of it stays for good, so the search for garbage need not look at it."""
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # without a search, which would hold everything up for a tenth of a second

@@ -57,12 +57,14 @@ class Rules(Value, frozen=True, eq=False, gc=False):
 
 class RuleIndex(Value, frozen=True, eq=False, gc=False):
     """All rules by their host: namespace and labels of its clients -> what is said to them.
-    by_host: those of hosts, by_wildcard: those of wildcards such as `*.shop.svc.cluster.local`."""
+    by_host: those of hosts, by_wildcard: those of wildcards such as `*.shop.svc.cluster.local`.
+    ask_for_labels: whether some are only for clients with some labels."""
 
     by_host: Mapping[str, Mapping[Key, Rules]] = {}
     by_wildcard: Fixed[str, Fixed[Key, Rules]] = Fixed()
     diagnostics: tuple[Diagnostic, ...] = ()
     root: str = ROOT_NAMESPACE
+    ask_for_labels: bool = False
 
     def find(self, service: Service, client_namespace: str, labels: Labels | None = ()) -> Rules | None:
         """labels: the client's; None: unknown, so that every selector holds."""
@@ -141,6 +143,7 @@ def rule_index(
         partitioned(memo, "rules by wildcard", by_host(True), found),
         tuple(united(memo, "notes on rules", {"": found}, lambda made: made[1])),
         root,
+        bool(united(memo, "labels asked for by rules", {"": found}, lambda made: made[0].selector)),
     )
 
 

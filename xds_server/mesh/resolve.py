@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Lookups, derived, partitioned
+from xds_server.incremental import Fixed, Lookups, derived, partitioned, united
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
@@ -37,11 +37,13 @@ Key = tuple[str, str]
 
 
 class RouteIndex(Value, frozen=True, eq=False, gc=False):
-    """VirtualServices by name, and by what they are bound to: `namespace/gateway` or `mesh`."""
+    """VirtualServices by name, and by what they are bound to: `namespace/gateway` or `mesh`.
+    ask_for_labels: whether some have conditions on the labels of the client."""
 
     by_gateway: Fixed[str, Fixed[Key, VirtualService]] = Fixed()
     by_name: Mapping[Key, VirtualService] = {}
     default_export: tuple[str, ...] = ()
+    ask_for_labels: bool = False
 
     def bound_to(self, gateway: str) -> Fixed[Key, VirtualService]:
         return self.by_gateway.get(gateway, _UNBOUND)
@@ -134,7 +136,17 @@ def _oldest_first(gateways: Table[Gateway]) -> tuple[Gateway, ...]:
 def route_index(
     services: Table[VirtualService], default_export: tuple[str, ...] = (), memo: Memo = no_memo
 ) -> RouteIndex:
-    return RouteIndex(partitioned(memo, "routes by gateway", _gateways, services), services, default_export)
+    asked = united(memo, "labels asked for by routes", {"": services}, _source_labels)
+    return RouteIndex(
+        partitioned(memo, "routes by gateway", _gateways, services), services, default_export, bool(asked)
+    )
+
+
+def _source_labels(service: VirtualService) -> Iterator[str]:
+    written: tuple[Any, ...] = (*service.spec.http, *service.spec.tcp, *service.spec.tls)
+    for route in written:
+        for match in route.match:
+            yield from match.source_labels
 
 
 def _hosts(key: Key, service: VirtualService) -> Iterator[tuple[str, tuple[Key, int], tuple[VirtualService, int]]]:

@@ -34,7 +34,20 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
         route_tables=tuple(inbound.route_tables),
         name_tables=(_name_table(mesh, proxy, limits, seen, memo),) if proxy.dns_capture else (),
     )
-    return {"inbound": Fixed({"": own}), **outbound(mesh, proxy, limits, seen, memo)}
+    return {"inbound": Fixed({"": own}), **outbound(mesh, _client(mesh, proxy), limits, seen, memo)}
+
+
+def _client(mesh: Mesh, proxy: Proxy) -> Proxy:
+    """All of a proxy that its way out depends on: those that are alike in it share what is made for one."""
+    asked = mesh.rules.ask_for_labels or mesh.routes.ask_for_labels
+    return Proxy(
+        proxy.kind,
+        proxy.namespace,
+        proxy.labels if asked else (),
+        interception=proxy.interception,
+        http_proxy_port=proxy.http_proxy_port,
+        unprivileged=proxy.unprivileged,
+    )
 
 
 _ORDER = {"inbound": 0, "outbound": 1, PROXY: 2}
