@@ -6,6 +6,7 @@ import atexit
 import functools
 import shutil
 import tempfile
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,11 @@ durations = st.sampled_from(("1s", "250ms", "1h"))
 
 
 def made(group: str, kind: str, version: str, namespace: str, name: str, **fields: Any) -> tuple[ObjectRef, bytes]:
-    labels = fields.pop("labels", {})
+    labels, annotations = fields.pop("labels", {}), fields.pop("annotations", {})
     value = {
         "apiVersion": f"{group}/{version}" if group else version,
         "kind": kind,
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
         **fields,
     }
     return ObjectRef(group, kind, namespace, name), msgspec.json.encode(value)
@@ -78,6 +79,9 @@ service_details = some_of(
 )
 
 
+some_exports = st.sampled_from(((), (), (), ("*",), (".",), ("shop",), ("~",)))
+
+
 @st.composite
 def services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     numbers = draw(st.lists(ports, min_size=1, max_size=2, unique=True))
@@ -90,7 +94,9 @@ def services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     if draw(st.integers(0, 5)) == 0:
         name = draw(st.one_of(hosts, st.sampled_from(("www.example.com", "api.example.com", "localhost"))))
         spec = {"type": "ExternalName", "externalName": name, "ports": spec["ports"]}
-    return made("", "Service", "v1", draw(namespaces), draw(names), spec=spec)
+    seen = draw(some_exports)
+    annotations = {"networking.istio.io/exportTo": ",".join(seen)} if seen else {}
+    return made("", "Service", "v1", draw(namespaces), draw(names), annotations=annotations, spec=spec)
 
 
 conditions = some_of(ready=st.booleans(), serving=st.booleans(), terminating=st.booleans())
@@ -130,6 +136,40 @@ def slices(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
 
 
 @st.composite
+def legacy_endpoints(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
+    found = [{"ip": draw(addresses["IPv4"]), "targetRef": {"kind": "Pod", "name": draw(names)}}]
+    listed = [{"name": draw(st.sampled_from(("http-80", "tcp-80", "x-80"))), "port": 8080}]
+    return made("", "Endpoints", "v1", draw(namespaces), draw(names), subsets=[{"addresses": found, "ports": listed}])
+
+
+@st.composite
+def secrets(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
+    pair = {"tls.crt": Path(FILES["cert"]).read_bytes(), "tls.key": Path(FILES["key"]).read_bytes()}
+    more = draw(st.sampled_from(({}, {"ca.crt": Path(FILES["ca"]).read_bytes()}, {"tls.key": b"no key"})))
+    data = {name: b64encode(content).decode() for name, content in (pair | more).items()}
+    return made("", "Secret", "v1", draw(namespaces), draw(names), type="kubernetes.io/tls", data=data)
+
+
+@st.composite
+def mesh_configs(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
+    mode = draw(st.sampled_from(("ALLOW_ANY", "REGISTRY_ONLY")))
+    settings = {
+        "outboundTrafficPolicy": {"mode": mode},
+        **draw(
+            some_of(
+                defaultServiceExportTo=st.just(["."]),
+                defaultVirtualServiceExportTo=st.just(["."]),
+                defaultDestinationRuleExportTo=st.just(["."]),
+                rootNamespace=st.just("shop"),
+                connectTimeout=durations,
+            )
+        ),
+    }
+    data = {"mesh": msgspec.json.encode(settings).decode()}
+    return made("", "ConfigMap", "v1", "istio-system", "istio", data=data)
+
+
+@st.composite
 def pods(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     labels = {"app": draw(names), "version": draw(st.sampled_from(SUBSETS))}
     number = draw(st.integers(1, 9))
@@ -149,7 +189,14 @@ def workload_entries(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     places = st.one_of(addresses["IPv4"], addresses["FQDN"], st.just("unix:///run/a.sock"))
     details = some_of(weight=st.sampled_from((0, 3, 2**32 - 1)), locality=zones.map("eu/{}".format))
     spec = {"address": draw(places), "labels": {"app": draw(names)}, **draw(details)}
-    return made(ISTIO, "WorkloadEntry", "v1", draw(namespaces), draw(names), spec=spec)
+    group = draw(st.sampled_from(({}, {"istio.io/autoRegistrationGroup": "a"})))
+    return made(ISTIO, "WorkloadEntry", "v1", draw(namespaces), draw(names), annotations=group, spec=spec)
+
+
+@st.composite
+def workload_groups(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
+    template = {"labels": {"app": draw(names), "version": draw(st.sampled_from(SUBSETS))}, "ports": {"http": 81}}
+    return made(ISTIO, "WorkloadGroup", "v1", draw(namespaces), "a", spec={"template": template})
 
 
 load_balancers = st.sampled_from(
@@ -171,6 +218,7 @@ TLS: tuple[dict[str, Any], ...] = (
     {"mode": "SIMPLE", "insecureSkipVerify": True},
     {"mode": "MUTUAL", "clientCertificate": FILES["cert"], "privateKey": FILES["key"], "caCertificates": FILES["ca"]},
     {"mode": "ISTIO_MUTUAL"},
+    {"mode": "SIMPLE", "credentialName": "a"},
 )
 port_policies = some_of(
     loadBalancer=load_balancers,
@@ -216,7 +264,9 @@ policies = st.tuples(
 @st.composite
 def destination_rules(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     spec: dict[str, Any] = {
-        "host": draw(names),
+        "host": draw(st.sampled_from((*NAMES, "*.shop.svc.cluster.local", "*"))),
+        "exportTo": draw(some_exports),
+        **draw(some_of(workloadSelector=names.map(lambda name: {"matchLabels": {"app": name}}))),
         "subsets": [{"name": name, "labels": {"version": name}} for name in draw(st.sets(st.sampled_from(SUBSETS)))],
     }
     if draw(st.booleans()):
@@ -315,9 +365,11 @@ def http_routes(draw: st.DrawFn) -> dict[str, Any]:
 def virtual_services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     bound = draw(st.sampled_from((["mesh"], ["a"], ["mesh", "default/a"])))
     hosts = draw(st.lists(st.sampled_from((*NAMES, "x.example.com", "*.example.com")), min_size=1, unique=True))
+    is_delegate = draw(st.integers(0, 4)) == 0
     spec: dict[str, Any] = {
-        "hosts": hosts,
-        "gateways": bound,
+        "hosts": [] if is_delegate else hosts,
+        "gateways": [] if is_delegate else bound,
+        "exportTo": draw(some_exports),
         "http": draw(st.lists(http_routes(), min_size=1, max_size=3)),
     }
     if draw(st.booleans()):
@@ -342,6 +394,7 @@ SERVERS: tuple[dict[str, Any], ...] = (
         "tls": {"mode": "MUTUAL", **SERVER_FILES, "minProtocolVersion": "TLSV1_3"},
     },
     {"port": {"number": 8443, "protocol": "TLS"}, "tls": {"mode": "OPTIONAL_MUTUAL", **SERVER_FILES}},
+    {"port": {"number": 8443, "protocol": "HTTPS"}, "tls": {"mode": "SIMPLE", "credentialName": "a"}},
 )
 
 
@@ -379,7 +432,7 @@ def sidecars(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
 
 anything = st.one_of(
     services(), slices(), pods(), cluster_nodes(), destination_rules(), virtual_services(), gateways(),
-    service_entries(), workload_entries(), sidecars(),
+    service_entries(), workload_entries(), workload_groups(), sidecars(), secrets(), legacy_endpoints(), mesh_configs(),
 )  # fmt: skip
 changes = st.lists(anything, min_size=1, max_size=4) | st.lists(slices(), min_size=1, max_size=2)
 
