@@ -20,6 +20,7 @@ import msgspec
 from benchmarks import report
 from benchmarks.report import Figure
 from tests.envoy_config import message
+from xds_server import process
 from xds_server.diagnostics import ObjectRef
 from xds_server.incremental import edited
 from xds_server.kube.core import Secret, Service
@@ -199,6 +200,7 @@ def many(services: int, groups: int) -> dict[str, tuple[float, float]]:
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
+    process.prepare()  # as the server does
     sizes = [20, 40] if options.quick else sorted(options.services)
     memory = 0.0
     for name, proxy in PROXIES.items():
