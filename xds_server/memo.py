@@ -76,6 +76,17 @@ def keep(memo: Memo, key: Hashable, value: Any) -> None:
         memo.keep(key, value)
 
 
+def learned(memo: Memo, value: R, function: Callable[..., R], /, *args: object) -> R:
+    """What `function` gives for the arguments, if that is known already; else `value`, which equals it and was cheaper
+    to make, and from now on is what it gives."""
+    if not isinstance(memo, Generations):
+        return value
+    key = (function, args)
+    found: R = memo.last(key) or value
+    memo.keep(key, found)
+    return found
+
+
 def canonical(memo: Memo, value: R) -> R:
     """An equal value that was there before, if there was one; so that it is the same object."""
     found: R = memo(_itself, value)

@@ -38,6 +38,7 @@ from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh, age, beside_lookups, looking
 from xds_server.mesh.route_tables import Gathered, Part, Parts, merge, routes_for
+from xds_server.mesh.routes.clients import Client
 from xds_server.mesh.routes.virtual_service import HttpRoutes
 from xds_server.mesh.server_tls import server_tls
 
@@ -201,18 +202,17 @@ class GatewayView:
         def virtual_host(host: str, _: object) -> Part | None:
             gathered = Gathered()
             redirected = host in shared.redirected
-            parts: list[HttpRoutes] = []
-            services_here: list[VirtualService] = []
+            parts: dict[tuple[VirtualService, Client], HttpRoutes] = {}  # two servers may take the same one
             if not shared.inside or most_specific(host, shared.ours | shared.inside) in shared.ours:
                 for server, client, by_host in zip(shared.servers, clients, services, strict=True):
                     for service in sorted(by_host.get(host, {}).values(), key=age):
-                        services_here.append(service)
-                        parts.append(routes_for(mesh, service, client, self._memo, gathered))
+                        if (service, client) not in parts:
+                            parts[service, client] = routes_for(mesh, service, client, self._memo, gathered)
                         redirected |= server.redirects
             if not parts and host not in shared.redirected:
                 return None
-            routes = merge(dict.fromkeys(parts), self._memo, gathered)
-            origins = tuple(Origin(service.ref) for service in dict.fromkeys(services_here))
+            routes = merge(parts.values(), self._memo, gathered)
+            origins = tuple(Origin(service.ref) for service in dict.fromkeys(service for service, _ in parts))
             made = _virtual_host(host, shared.port, routes, redirected, shared.http3_port, origins)
             return gathered.part(virtual_hosts=(made,))
 

@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
 from xds_server.incremental import Fixed, changed, descended, edited
 from xds_server.xds.substitute import empty_assignment
-from xds_server.xds.table import EMPTY_TABLE, Table, Tables
+from xds_server.xds.table import EMPTY_TABLE, Table, Tables, digest
 
 
 class Intern:
@@ -22,8 +22,8 @@ class Intern:
     def resource(self, resource: Resource) -> Resource:
         return self._resources.setdefault((resource.type_url, resource.name, resource.version), resource)
 
-    def table(self, rows: Fixed[str, Resource], source: Fixed[str, Resource]) -> Table:
-        return self._tables.setdefault(tuple(rows.values()), Table(rows, source))
+    def table(self, rows: Fixed[str, Resource], source: Fixed[str, Resource], digest: int) -> Table:
+        return self._tables.setdefault(tuple(rows.values()), Table(rows, source, digest))
 
     def tables(self, by_type: Mapping[str, Table]) -> Tables:
         return self._sets.setdefault(tuple(by_type[type_url] for type_url in TYPES.values()), Tables(by_type))
@@ -44,8 +44,16 @@ def settled(resources: Resources, before: Tables, intern: Intern) -> Tables:
         known = {name: _known(resource, old.rows.get(name), intern) for name, resource in edits.items()}
         new = _in_order(edited(old.rows, known), old.rows, known)
         is_same = new is old.rows and old is not EMPTY_TABLE
-        found[type_url] = old if is_same else intern.table(new, rows)
+        found[type_url] = old if is_same else intern.table(new, rows, _digest(old, known))
     return intern.tables(found)
+
+
+def _digest(old: Table, edits: Mapping[str, Resource | None]) -> int:
+    """That of the table with the edits."""
+    before = digest(old.rows.values()) if old.digest is None else old.digest
+    gone = digest(old.rows[name] for name in edits if name in old.rows)
+    come = digest(resource for resource in edits.values() if resource is not None)
+    return (before - gone + come) & (2**64 - 1)
 
 
 def _empty_assignments(

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from xds_server.memo import Memo
+from xds_server.incremental import changed
+from xds_server.memo import Memo, learned
 from xds_server.xds.subscription import Subscription
-from xds_server.xds.table import Change, Held, Rule, Table, Wanted, difference, everything, merged, version_info, wanted
+from xds_server.xds.table import (
+    Change,
+    Held,
+    Rule,
+    Table,
+    Wanted,
+    difference,
+    everything,
+    everything_since,
+    merged,
+    version_info,
+    wanted,
+    wanted_of,
+)
 
 CHUNK = 100  # resources in a response at most, where it can be split
 CHUNK_BYTES = 3 * 2**20  # below the 4 MiB that gRPC clients accept by default
@@ -29,20 +43,43 @@ def plan(
 
     Clients that were told everything hold the same object, so that what is planned for one serves all that are alike.
     """
-    seen = memo(wanted, view, subscription)
     version = memo(version_info, view)
+    if held.told and held.told[1] == subscription and not rule.full:
+        return _since(memo, view, held, accepted, spared, rule, version)
+    seen = memo(wanted, view, subscription)
     change = difference(held, accepted, seen, spared, rule, CHUNK, CHUNK_BYTES)
     after = merged(held, change) if change else held
     told = after.rows.keys() <= seen.rows.keys()
     if change and change.complete and told:
-        after = memo(everything, seen)
+        after = memo(everything, view, subscription)
+    return Plan(change, after, version, not told)
+
+
+def _since(
+    memo: Memo, view: Table, held: Held, accepted: Held, spared: frozenset[str], rule: Rule, version: str
+) -> Plan:
+    """The plan for a client that had all there was: only what changed since is looked at."""
+    assert held.told
+    before, subscription = held.told
+    names = changed(before.rows, view.rows)
+    seen = wanted_of(view, subscription, names)
+    had = Held({name: held.rows[name] for name in names if name in held.rows})
+    change = difference(had, accepted, seen, spared, rule, CHUNK, CHUNK_BYTES)
+    left = merged(had, change) if change else had
+    told = left.rows.keys() <= seen.rows.keys()
+    if change is None:
+        after = held
+    elif change.complete and told:
+        # Where clients with another past meet: the same object as theirs.
+        after = learned(memo, everything_since(held, view, names, seen), everything, view, subscription)
+    else:
+        after = merged(held, change)
     return Plan(change, after, version, not told)
 
 
 def has_all(memo: Memo, view: Table, subscription: Subscription) -> Held:
     """Held by a client that has all that it wants."""
-    seen: Wanted = memo(wanted, view, subscription)
-    return memo(everything, seen)
+    return memo(everything, view, subscription)
 
 
 def restated(memo: Memo, view: Table, subscription: Subscription) -> Change:

@@ -24,10 +24,12 @@ UNKNOWN = "?"
 
 
 class Table(msgspec.Struct, frozen=True, eq=False, weakref=True):
-    """All resources of one type, by name, names sorted. source: the translation that they were made from."""
+    """All resources of one type, by name, names sorted. source: the translation that they were made from.
+    digest: of all of them, if it is known already."""
 
     rows: Fixed[str, Resource]
     source: Fixed[str, Resource] = Fixed()
+    digest: int | None = None
 
 
 class Tables(msgspec.Struct, frozen=True, eq=False, weakref=True):
@@ -43,9 +45,11 @@ class Wanted(msgspec.Struct, frozen=True, eq=False):
 
 
 class Held(msgspec.Struct, frozen=True, eq=False):
-    """What a client has: name -> the resource, or only its version when the client itself told us."""
+    """What a client has: name -> the resource, or only its version when the client itself told us.
+    told: it is all that this subscription sees of this table, so that only what changed since can differ."""
 
     rows: Mapping[str, Resource | str]
+    told: tuple[Table, Subscription] | None = None
 
 
 class Change(msgspec.Struct, frozen=True, eq=False):
@@ -90,10 +94,17 @@ def version_of(held: Resource | str) -> str:
 
 def version_info(table: Table) -> str:
     """The hash of everything in the table: equal on every replica and after every restart."""
-    digest = blake2b(digest_size=8)
-    for name, resource in table.rows.items():
-        digest.update(f"{name}\0{resource.version}\0".encode())
-    return digest.hexdigest()
+    found = table.digest if table.digest is not None else digest(table.rows.values())
+    return f"{found:016x}"
+
+
+def digest(resources: Iterable[Resource]) -> int:
+    """The sum of a hash of each: whatever their order, and so that what changes can be taken out and added."""
+    found = 0
+    for resource in resources:
+        content = f"{resource.name}\0{resource.version}".encode()
+        found += int.from_bytes(blake2b(content, digest_size=8).digest())
+    return found & (2**64 - 1)
 
 
 def wanted(table: Table, subscription: Subscription) -> Wanted:
@@ -107,9 +118,29 @@ def wanted(table: Table, subscription: Subscription) -> Wanted:
     return Wanted(rows)
 
 
-def everything(seen: Wanted) -> Held:
+def everything(table: Table, subscription: Subscription) -> Held:
     """Held by a client that was told all that it wants."""
-    return Held({name: ABSENT if resource is None else resource for name, resource in seen.rows.items()})
+    seen = wanted(table, subscription).rows
+    rows = {name: ABSENT if resource is None else resource for name, resource in seen.items()}
+    return Held(rows, (table, subscription))
+
+
+def everything_since(held: Held, table: Table, names: Iterable[str], seen: Wanted) -> Held:
+    """`everything`, from what it was before these names changed."""
+    assert held.told
+    rows = dict(held.rows)
+    for name in names:
+        if name in seen.rows:
+            rows[name] = seen.rows[name] or ABSENT
+        else:
+            rows.pop(name, None)
+    return Held(rows, (table, held.told[1]))
+
+
+def wanted_of(table: Table, subscription: Subscription, names: Iterable[str]) -> Wanted:
+    """As `wanted`, for some names alone."""
+    rows = {name: table.rows.get(name) for name in sorted(names) if subscription.wildcard or name in subscription.names}
+    return Wanted({name: r for name, r in rows.items() if r is not None or name in subscription.names})
 
 
 def difference(

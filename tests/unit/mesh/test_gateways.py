@@ -236,3 +236,22 @@ def test_an_unprivileged_proxy_cannot_open_a_low_udp_port() -> None:
     view, notes = made(server("HTTPS", "a.test", SIMPLE), routes=ROUTES + service, proxy=proxy)
     assert [listener.name for listener in view.listeners.values()] == ["0.0.0.0_8443"]
     assert "XDS4012 servers.0.port.number" in notes
+
+
+def test_a_virtual_service_that_two_servers_of_a_port_take_keeps_its_order() -> None:
+    routes = """
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: web, namespace: default}
+spec:
+  hosts: [a.test]
+  gateways: [edge]
+  http:
+  - {match: [{uri: {prefix: /x}}], directResponse: {status: 200}}
+  - {match: [{uri: {exact: /y}}], directResponse: {status: 201}}
+"""
+    same = server("HTTP", '"*"', port=8080)
+    view, notes = made(same, same, routes=routes)
+    [host] = first(view.route_tables).virtual_hosts
+    assert [route.match.path.value for route in host.routes] == ["/x", "/y"]
+    assert notes == []
