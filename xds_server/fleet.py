@@ -36,11 +36,6 @@ from xds_server.xds.tally import Tally
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]
 
 _IDLE_GROUPS = 16  # groups without a proxy that are remembered: a proxy that comes back finds its quarantine
-_REMEMBERED = 256  # groups kept on disk, also of proxies that did not come back yet
-_SAVING = 0.05  # seconds between two savings of what proxies get
-_SAVING_SHARE = (
-    10  # nothing is saved for so many times the CPU time that a saving took: it costs 10 % of a core at most
-)
 _SLICE = 0.002  # seconds of work on many groups or streams, before those may run that it is done for
 
 log = structlog.get_logger()

@@ -53,9 +53,8 @@ class Bindings:
                     for bound in bindable(server.server, gateway, service, host):
                         yield bound, key, service
 
-        context = (server.server, routes.default_export)
-        name = ("bound", gateway.ref, server.index, context)
-        return partitioned(self._memo, name, spread, routes.bound_to(server.gateway_name), context=context)
+        name = ("bound", gateway.ref, server.index, server.server, routes.default_export)
+        return partitioned(self._memo, name, spread, routes.bound_to(server.gateway_name))
 
     def of(self, server: BoundServer) -> Iterator[Bound]:
         """The oldest first."""

@@ -25,7 +25,7 @@ from xds_server.mesh.model import (
 )
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.outbound_chains import RawChains, http_chains
-from xds_server.mesh.outbound_hosts import Hosts
+from xds_server.mesh.outbound_hosts import HTTP_PORT, Hosts
 from xds_server.mesh.outbound_places import (
     EVERY_ADDRESS,
     LOOPBACK,
@@ -44,7 +44,6 @@ from xds_server.mesh.scope import Egress, Scope
 from xds_server.mesh.service_hosts import MeshRoutes, ServiceRoutes, domains, takes
 from xds_server.mesh.special_backends import OWN, black_hole, passthrough
 
-HTTP_PORT = 80
 PROXY = "the HTTP proxy"
 """The label of the parts that are listeners for clients of an HTTP proxy."""
 

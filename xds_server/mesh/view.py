@@ -26,7 +26,7 @@ _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
 def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
-    """Proxies that see the same share what is made for one: what is kept of a view has the name of what it is about."""
+    """What one proxy group sees. What is alike in several is made once, in the functions that this one calls."""
     parts = _PARTS[proxy.kind](mesh, proxy, memo)
     refs = united(memo, ("backends", proxy), parts, lambda part: part.backends)
     prepared, bugs = _prepared(mesh, proxy, refs, memo)
