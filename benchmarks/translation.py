@@ -22,7 +22,7 @@ from benchmarks.report import Figure
 from tests.envoy_config import message
 from xds_server import process
 from xds_server.diagnostics import ObjectRef
-from xds_server.incremental import edited
+from xds_server.incremental import edited, fixed
 from xds_server.kube.core import Secret, Service
 from xds_server.kube.decode import decode
 from xds_server.kube.discovery import EndpointSlice
@@ -31,7 +31,7 @@ from xds_server.kube.istio.gateway import Gateway
 from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.kube.meta import Object, Raw, Source
-from xds_server.kube.snapshot import Snapshot, Table
+from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Generations
 from xds_server.mesh.proxy import EVERY_GATEWAY, Interception, Proxy, ProxyKind
 from xds_server.translate import translate
@@ -88,7 +88,7 @@ def world(services: int) -> Objects:
 
 
 def snapshot(objects: Objects) -> Snapshot:
-    return Snapshot(by_type={kind: Table(sorted(items.items())) for kind, items in objects.items()})
+    return Snapshot(by_type={kind: fixed(items) for kind, items in objects.items()})
 
 
 def changed(base: Snapshot, kind: type[Object], key: tuple[str, str], new: Object | None) -> Snapshot:

@@ -6,10 +6,10 @@ from pathlib import Path
 from textwrap import dedent
 
 from xds_server.diagnostics import Diagnostic
-from xds_server.incremental import Fixed
+from xds_server.incremental import fixed
 from xds_server.kube.decode import decode
 from xds_server.kube.meta import Object
-from xds_server.kube.snapshot import Snapshot, Table
+from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo, no_memo
 from xds_server.mesh.model import View
 from xds_server.mesh.proxy import EVERY_GATEWAY, Interception, Proxy, ProxyKind
@@ -25,7 +25,7 @@ def named(view: View) -> View:
     """A view that was written down with tuples in the places of its collections."""
     fields = {field: getattr(view, field) for field in view.__struct_fields__}
     rows = {
-        field: Fixed((value.name, value) for value in values)
+        field: fixed((value.name, value) for value in values)
         for field, values in fields.items()
         if isinstance(values, tuple) and field != "diagnostics"
     }
@@ -49,7 +49,7 @@ def snapshot_of_objects(found: list[Object]) -> Snapshot:
     tables: dict[type[Object], dict[tuple[str, str], Object]] = {}
     for item in found:
         tables.setdefault(type(item), {})[item.metadata.namespace, item.metadata.name] = item
-    return Snapshot(by_type={kind: Table(sorted(table.items())) for kind, table in tables.items()})
+    return Snapshot(by_type={kind: fixed(table) for kind, table in tables.items()})
 
 
 def snapshot(*texts: str) -> Snapshot:

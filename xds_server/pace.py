@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from xds_server.incremental import changed
 from xds_server.kube.meta import Object
 from xds_server.kube.snapshot import Snapshot
 
@@ -67,7 +68,7 @@ def with_endpoints(old: Snapshot, new: Snapshot) -> Snapshot:
     if not changed:
         return old
     return msgspec.structs.replace(
-        old, number=new.number, by_type={**old.by_type, **{kind: new.by_type.get(kind, {}) for kind in changed}}
+        old, number=new.number, by_type={**old.by_type, **{kind: new.of(kind) for kind in changed}}
     )
 
 
@@ -77,7 +78,4 @@ def only_endpoints_differ(old: Snapshot, new: Snapshot) -> bool:
 
 
 def _same(old: Snapshot, new: Snapshot, kind: type[Object]) -> bool:
-    before, after = old.of(kind), new.of(kind)
-    if before is after:
-        return True
-    return before.keys() == after.keys() and all(after[key] is item for key, item in before.items())
+    return not changed(old.of(kind), new.of(kind))

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, Level, ObjectRef, Position, diagnostic
-from xds_server.incremental import descended
+from xds_server.incremental import EMPTY, Fixed, edited
 from xds_server.kube.decode import Decoded, decode, kind_of
 from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Object, Raw, Source
 from xds_server.kube.snapshot import Snapshot, Table
 from xds_server.latest import Latest
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):
@@ -249,9 +246,7 @@ def _by_type(
         edits.setdefault(KINDS[ref.group, ref.kind].type, {})[ref.namespace, ref.name] = (
             entry.object if entry is not None else None
         )
-    tables = dict(old)
-    for kind, changed in edits.items():
-        tables[kind] = _table(old.get(kind, Table()), changed)
+    tables = {**old, **{kind: edited(old.get(kind, EMPTY), changes) for kind, changes in edits.items()}}
     return {kind: table for kind, table in sorted(tables.items(), key=_by_name) if table}
 
 
@@ -259,30 +254,8 @@ def _by_name(item: tuple[type[Object], Table[Any]]) -> tuple[str, str]:
     return item[0].GROUP, item[0].KIND
 
 
-def _table(old: Table[Any], edits: Mapping[tuple[str, str], Object | None]) -> Table[Any]:
-    edits = {key: value for key, value in edits.items() if old.get(key) is not value}
-    if not edits:
-        return old
-    return descended(Table(_edited_dict(old, edits)), old, edits)
-
-
-def _sources(old: Mapping[ObjectRef, Source], winners: Mapping[ObjectRef, Entry | None]) -> Mapping[ObjectRef, Source]:
-    edits = {ref: entry.source if entry is not None else None for ref, entry in winners.items()}
-    edits = {ref: source for ref, source in edits.items() if old.get(ref) is not source}
-    return _edited_dict(old, edits) if edits else old
-
-
-def _edited_dict(old: Mapping[K, V], edits: Mapping[K, V | None]) -> dict[K, V]:
-    """A copy with the edits, sorted; None removes."""
-    new = dict(old)
-    is_added = any(value is not None and key not in old for key, value in edits.items())
-    for key, value in edits.items():
-        if value is None:
-            new.pop(key, None)
-        else:
-            new[key] = value
-    # Sorting is needed only where a key was added; it is fast where nearly everything is sorted already.
-    return {key: new[key] for key in sorted(new)} if is_added else new  # type: ignore[type-var]
+def _sources(old: Fixed[ObjectRef, Source], winners: Mapping[ObjectRef, Entry | None]) -> Fixed[ObjectRef, Source]:
+    return edited(old, {ref: entry.source if entry is not None else None for ref, entry in winners.items()})
 
 
 def _last_good(old: frozenset[ObjectRef], winners: Mapping[ObjectRef, Entry | None]) -> frozenset[ObjectRef]:

@@ -21,10 +21,11 @@ import yaml
 from tests.fields.exceptions import EXCEPTIONS
 from tests.fields.setting import assign, beside, candidates, lines, map_key, related, steps, with_fields
 from xds_server.diagnostics import Diagnostic, ObjectRef
+from xds_server.incremental import fixed
 from xds_server.kube.decode import decode
 from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Ignored, Object, Raw, Source
-from xds_server.kube.snapshot import Snapshot, Table
+from xds_server.kube.snapshot import Snapshot
 from xds_server.kube.support import UNSUPPORTED
 from xds_server.memo import Generations
 from xds_server.mesh.model import Locality
@@ -102,7 +103,7 @@ def outcome(changed: Mapping[ObjectRef, Document]) -> Outcome | None:
         if found is None:
             return None
         tables.setdefault(type(found), {})[ref.namespace, ref.name] = found
-    snapshot = Snapshot(by_type={kind: Table(sorted(table.items())) for kind, table in tables.items()})
+    snapshot = Snapshot(by_type={kind: fixed(table) for kind, table in tables.items()})
     resources: set[tuple[str, str, bytes]] = set()
     for index, proxy in enumerate(PROXIES):
         made = translate(snapshot, proxy, MEMO)

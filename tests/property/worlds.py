@@ -15,10 +15,11 @@ import trustme
 from hypothesis import strategies as st
 
 from xds_server.diagnostics import ObjectRef
+from xds_server.incremental import EMPTY, changed, fixed
 from xds_server.kube.decode import decode
 from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Object, Raw, Source
-from xds_server.kube.snapshot import Snapshot, Table
+from xds_server.kube.snapshot import Snapshot
 
 ISTIO = "networking.istio.io"
 NAMES = ("a", "b", "c")
@@ -456,8 +457,7 @@ def snapshot(world: World, previous: Snapshot | None = None) -> Snapshot:
             tables[type(found)][ref.namespace, ref.name] = found
     by_type = {}
     for kind, items in tables.items():
-        made_table: Table[Any] = Table(sorted(items.items()))
-        before = previous.of(kind) if previous else None
-        same = before is not None and list(before.items()) == list(made_table.items())
-        by_type[kind] = before if same and before is not None else made_table
+        table = fixed(items)
+        before = previous.of(kind) if previous else EMPTY
+        by_type[kind] = table if changed(before, table) else before
     return Snapshot(by_type=by_type)

@@ -15,6 +15,7 @@ from xds_server.incremental import (
     changed,
     derived,
     edited,
+    fixed,
     partitioned,
     pieces,
     rekeyed,
@@ -26,14 +27,14 @@ Rows = Fixed[str, Any]
 
 
 def test_an_edited_copy_leaves_the_old_alone_and_knows_what_differs() -> None:
-    old: Rows = Fixed(a=1, b=2)
+    old: Rows = fixed({"a": 1, "b": 2})
     new = edited(old, {"a": 3, "b": None, "c": 4})
     assert (dict(old), dict(new)) == ({"a": 1, "b": 2}, {"a": 3, "c": 4})
     assert set(changed(old, new)) == {"a", "b", "c"}
 
 
 def test_a_copy_without_a_difference_is_the_same_object() -> None:
-    old: Rows = Fixed(a=1)
+    old: Rows = fixed({"a": 1})
     assert edited(old, {"a": 1, "b": None}) is old
     assert changed(old, old) == ()
 
@@ -42,7 +43,7 @@ def test_a_copy_without_a_difference_is_the_same_object() -> None:
 def test_strangers_are_compared(after: dict[str, int]) -> None:
     before = {"a": 1, "b": 2}
     expected = {key for key in before | after if before.get(key) != after.get(key)}
-    assert set(changed(Fixed(before), Fixed(after))) == expected
+    assert set(changed(fixed(before), fixed(after))) == expected
 
 
 class Asked:
@@ -69,7 +70,7 @@ class Asked:
 
 def test_only_what_differs_is_asked_again() -> None:
     memo, asked = Generations(), Asked()
-    items, prices = Fixed(a="x", b="y", c="gone"), Fixed(x=1, y=2, a=9)
+    items, prices = fixed({"a": "x", "b": "y", "c": "gone"}), fixed({"x": 1, "y": 2, "a": 9})
     assert asked.rows(memo, items, prices) == {"a": 1, "b": 2}
     asked.taken()
     cases: list[tuple[Rows, Rows, list[str]]] = [
@@ -89,7 +90,7 @@ def test_only_what_differs_is_asked_again() -> None:
 
 def test_another_context_asks_everything_again() -> None:
     memo, asked = Generations(), Asked()
-    items, prices = Fixed(a="x"), Fixed(x=1)
+    items, prices = fixed({"a": "x"}), fixed({"x": 1})
     asked.rows(memo, items, prices, 1)
     asked.rows(memo, items, prices, 1)
     assert asked.taken() == ["a"]
@@ -103,20 +104,20 @@ def test_an_equal_result_keeps_its_object() -> None:
     def pair(key: str, value: int) -> tuple[str, bool]:
         return (key, value > 0)
 
-    items: Rows = Fixed(a=1, b=2)
+    items: Rows = fixed({"a": 1, "b": 2})
     first = derived(memo, "pairs", pair, items)
     assert derived(memo, "pairs", pair, edited(items, {"a": 7})) is first
 
 
 def test_who_looks_at_all_keys_is_asked_when_one_comes() -> None:
     memo = Generations()
-    words: Rows = Fixed(x=1)
+    words: Rows = fixed({"x": 1})
 
     def count(now: Rows) -> Rows:
         lookups = Lookups(now)
         return derived(memo, "count", lambda key, _: len(list(lookups.views[0])), items, lookups)
 
-    items: Rows = Fixed(a=0)
+    items: Rows = fixed({"a": 0})
     assert count(words) == {"a": 1}
     assert count(edited(words, {"y": 2})) == {"a": 2}
 
@@ -127,7 +128,7 @@ def test_after_an_exception_everything_is_made_anew() -> None:
     def fragile(key: str, value: int) -> int:
         return 10 // value
 
-    items: Rows = Fixed(a=5, b=2)
+    items: Rows = fixed({"a": 5, "b": 2})
     derived(memo, "fragile", fragile, items)
     with pytest.raises(ZeroDivisionError):
         derived(memo, "fragile", fragile, edited(items, {"a": 0}))
@@ -136,14 +137,14 @@ def test_after_an_exception_everything_is_made_anew() -> None:
 
 def test_two_functions_of_one_name_do_no_harm() -> None:
     memo = Generations()
-    items: Rows = Fixed(a=1)
+    items: Rows = fixed({"a": 1})
     assert derived(memo, "same", lambda key, value: value + 1, items) == {"a": 2}
     assert derived(memo, "same", lambda key, value: value - 1, items) == {"a": 0}
 
 
 def test_most_pieces_are_shared() -> None:
     memo = Generations()
-    rows: Rows = Fixed((f"{n:04}", n) for n in range(1000))
+    rows: Rows = fixed((f"{n:04}", n) for n in range(1000))
 
     def ordered(now: Rows) -> Any:
         return pieces(memo, "ordered", now, lambda n: (n,))
@@ -203,8 +204,8 @@ def test_so_it_is_with_many_rows(one: Any) -> None:
 
 def equal_step_by_step(one: list[dict[Any, int | None]], other: list[dict[Any, int | None]], turns: bool) -> None:
     memo = Generations()
-    rows: Fixed[Any, int] = Fixed()
-    more: Fixed[Any, int] = Fixed()
+    rows: Fixed[Any, int] = fixed()
+    more: Fixed[Any, int] = fixed()
     for number, edits in enumerate(one):
         rows = edited(rows, edits)
         more = edited(more, other[number % len(other)])

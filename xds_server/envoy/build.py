@@ -12,11 +12,11 @@ from xds_server.envoy.endpoints import load_assignment
 from xds_server.envoy.listeners import api_listener, grpc_server, listener
 from xds_server.envoy.name_tables import name_table
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES, Resource, Resources
-from xds_server.envoy.routes import Written, route_configuration, written
+from xds_server.envoy.routes import route_configuration, written
 from xds_server.envoy.secrets import secret
-from xds_server.incremental import Fixed, Pieces, derived, rekeyed, united
+from xds_server.incremental import Fixed, Pieces, derived, fixed, mapped, rekeyed, united
 from xds_server.memo import Memo, no_memo
-from xds_server.mesh.model import RouteTable, View, VirtualHost
+from xds_server.mesh.model import RouteTable, View
 from xds_server.mesh.origin import Origin
 
 
@@ -49,15 +49,17 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
 
     def large(table: RouteTable) -> Made:
         """Written in pieces: one that did not change is not looked at."""
-        rows = memo(_by_themselves, table.virtual_hosts)
-        parts = derived(memo, ("pieces", group, table.name), lambda _, hosts: written(hosts, table.in_client), rows)
-        found = attempt(memo, _ref(table.origins), _large, table, rows, parts)
+        assert isinstance(table.virtual_hosts, Pieces)
+        in_client = table.in_client
+        key = ("pieces", group, table.name, in_client)
+        parts = mapped(memo, key, table.virtual_hosts, lambda hosts: written(hosts, in_client))
+        found = attempt(memo, _ref(table.origins), route_configuration, table, parts)
         return (None, (found,)) if isinstance(found, Diagnostic) else found
 
     in_pieces = derived(memo, ("large", group), _in_pieces, view.route_tables)
     tables = {
         "small": derived(memo, ("small", group), small, view.route_tables),
-        "large": Fixed((name, large(table)) for name, table in in_pieces.items()),
+        "large": fixed((name, large(table)) for name, table in in_pieces.items()),
     }
     listeners = {
         "listeners": made("listeners", listener, view.listeners),
@@ -82,17 +84,6 @@ def _named(made: Made) -> Iterator[tuple[str, Resource]]:
 
 def _in_pieces(name: str, table: RouteTable) -> RouteTable | None:
     return table if isinstance(table.virtual_hosts, Pieces) else None
-
-
-Rows = Fixed[tuple[VirtualHost, ...], tuple[VirtualHost, ...]]
-
-
-def _by_themselves(hosts: Pieces[VirtualHost]) -> Rows:
-    return Fixed((piece, piece) for piece in hosts.pieces)
-
-
-def _large(table: RouteTable, rows: Rows, parts: Fixed[Any, Written]) -> Made:
-    return route_configuration(table, tuple(parts[piece] for piece in rows))
 
 
 Made = tuple[Resource | None, tuple[Diagnostic, ...]]

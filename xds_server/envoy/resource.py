@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from xds_server.incremental import Fixed, Pieces
+from xds_server.incremental import Fixed, Pieces, fixed
 from xds_server.mesh.origin import Origin
 
 PREFIX = "type.googleapis.com/"
@@ -50,7 +50,7 @@ class Resources(msgspec.Struct, frozen=True, eq=False):
     by_type: Mapping[str, Fixed[str, Resource]]
 
 
-EMPTY = Resources({type_url: Fixed() for type_url in TYPES.values()})
+EMPTY = Resources({type_url: fixed() for type_url in TYPES.values()})
 
 
 def sealed(
@@ -82,9 +82,9 @@ def sealed_bytes(
 
 def keyed(resources: Iterable[Resource]) -> Resources:
     """Sorts resources into types. Raises ValueError when two have the same type and name."""
-    by_type: dict[str, Fixed[str, Resource]] = {type_url: Fixed() for type_url in TYPES.values()}
+    by_type: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
     for resource in sorted(resources, key=lambda r: (r.type_url, r.name)):
         if resource.name in by_type[resource.type_url]:
             raise ValueError(f"two resources of type {resource.type_url} are named {resource.name!r}")
         by_type[resource.type_url][resource.name] = resource
-    return Resources(by_type)
+    return Resources({type_url: fixed(rows) for type_url, rows in by_type.items()})

@@ -6,19 +6,21 @@ memo what they made last: when their input differs in a few rows, only these are
 what was kept: without a memo all is made from nothing, and tests/property compares the two byte for byte.
 """
 
-from xds_server.incremental.fixed import Fixed, changed, descended, edited
+from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
 from xds_server.incremental.groups import partitioned, rekeyed, united
-from xds_server.incremental.order import Pieces, pieces
+from xds_server.incremental.order import Pieces, mapped, pieces
 from xds_server.incremental.rows import Lookups, derived
 
 __all__ = [
+    "EMPTY",
     "Fixed",
     "Lookups",
     "Pieces",
     "changed",
     "derived",
-    "descended",
     "edited",
+    "fixed",
+    "mapped",
     "partitioned",
     "pieces",
     "rekeyed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited
+from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
 from xds_server.memo import Memo, keep, last
 
 V = TypeVar("V")
@@ -21,7 +21,7 @@ class _Parts:
     def __init__(self, collections: tuple[Fixed[Any, Any], ...], context: object) -> None:
         self.collections, self.context = collections, context
         self.members: dict[Any, tuple[tuple[Any, Any, Any], ...]] = {}
-        self.result: Fixed[Any, Fixed[Any, Any]] = Fixed()
+        self.result: Fixed[Any, Fixed[Any, Any]] = EMPTY
 
 
 def partitioned(
@@ -38,13 +38,15 @@ def partitioned(
     keep(memo, place, None)
     if before is None or before.context != context or len(before.collections) != len(collections):
         state = _Parts(collections, context)
+        made: dict[G, dict[M, R]] = {}
         for number, rows in enumerate(collections):
             for key, value in rows.items():
                 members = tuple(spread(key, value))
                 if members:
                     state.members[number, key] = members
                     for group, member, result in members:
-                        state.result.setdefault(group, Fixed())[member] = result
+                        made.setdefault(group, {})[member] = result
+        state.result = fixed({group: fixed(rows) for group, rows in made.items()})
     else:
         state = before
         edits: dict[G, dict[M, R | None]] = {}
@@ -71,7 +73,7 @@ def united(
     place = (united, name, of.__code__)
     before: tuple[dict[str, Fixed[Any, Any]], dict[X, int], Fixed[X, X]] | None = last(memo, place)
     keep(memo, place, None)
-    olds, counts, result = before or ({}, {}, Fixed())
+    olds, counts, result = before or ({}, {}, EMPTY)
     touched: dict[X, None] = {}
     for label in dict.fromkeys((*olds, *collections)):
         old, new = olds.get(label, EMPTY), collections.get(label, EMPTY)
@@ -104,7 +106,7 @@ class _Named:
     def __init__(self) -> None:
         self.collections: Mapping[str, Fixed[Any, Any]] = {}
         self.several: dict[Any, dict[Any, Any]] = {}
-        self.result: Fixed[Any, Any] = Fixed()
+        self.result: Fixed[Any, Any] = EMPTY
 
 
 def rekeyed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, TypeVar, overload
 
 from xds_server.incremental.fixed import Fixed, changed
@@ -36,7 +36,10 @@ class Pieces(Sequence[V]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[V]: ...
     def __getitem__(self, index: int | slice) -> V | Sequence[V]:
-        return next(iter(self)) if index == 0 and self else tuple(self)[index]
+        places = range(len(self))[index]
+        if isinstance(places, int):
+            return next(islice(self, places, None))
+        return tuple(islice(self, places.start, places.stop)) if places.step == 1 else tuple(self)[index]
 
     def __bool__(self) -> bool:
         return any(self.pieces)
@@ -98,3 +101,14 @@ def pieces(memo: Memo, name: Hashable, rows: Fixed[Any, V], of: Callable[[V], It
         state.result = Pieces(tuple(state.values))
     keep(memo, place, state)
     return state.result
+
+
+def mapped(memo: Memo, name: Hashable, rows: Pieces[V], function: Callable[[tuple[V, ...]], R]) -> tuple[R, ...]:
+    """`function` of each piece. name: says all else that it depends on."""
+    place = (mapped, name, function.__code__)
+    before: dict[int, tuple[tuple[V, ...], R]] = last(memo, place) or {}
+    keep(memo, place, None)
+    # A piece that is kept keeps its id.
+    now = {id(piece): before.get(id(piece)) or (piece, function(piece)) for piece in rows.pieces}
+    keep(memo, place, now)
+    return tuple(now[id(piece)][1] for piece in rows.pieces)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from xds_server.incremental.fixed import Fixed, changed, edited
+from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
 from xds_server.memo import Memo, keep, last
 
 K = TypeVar("K")
@@ -62,7 +62,7 @@ class _Rows:
 
     def __init__(self, items: Fixed[Any, Any], sources: tuple[Fixed[Any, Any], ...], context: object) -> None:
         self.items, self.sources, self.context = items, sources, context
-        self.result: Fixed[Any, Any] = Fixed()
+        self.result: Fixed[Any, Any] = EMPTY
         self.readers: dict[tuple[int, object], set[Any]] = {}
         self.looked_up: dict[Any, tuple[tuple[int, object], ...]] = {}
 
@@ -85,7 +85,7 @@ class _Rows:
             if old is new:
                 continue
             others = changed(old, new)
-            found |= items.keys() & others if len(others) < len(items) else set(others) & items.keys()
+            found.update(key for key in others if key in items)
             for key in others:
                 found |= self.readers.get((slot, key), _NOBODY)
             if any((key in old) is not (key in new) for key in others):
@@ -116,13 +116,15 @@ def derived(
     made = lookups.made
     if before is None or before.context != context or len(before.sources) != len(lookups.sources):
         state = _Rows(items, lookups.sources, context)
+        rows: dict[K, R] = {}
         for key, value in items.items():
             made.clear()
             result = function(key, value)
             if result is not None:
-                state.result[key] = result
+                rows[key] = result
             if made:
                 state.remember(key, made)
+        state.result = fixed(rows)
     else:
         state = before
         edits: dict[K, R | None] = {}

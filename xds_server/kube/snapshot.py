@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, ObjectRef
-from xds_server.incremental import Fixed
+from xds_server.incremental import EMPTY, Fixed
 from xds_server.kube.meta import Object, Source
 
 T = TypeVar("T", bound=Object)
 
 
-class Table(Fixed[tuple[str, str], T]):
-    """(namespace, name) -> object, sorted."""
-
-    __slots__ = ()
-
-
-_NONE: Table[Any] = Table()
+Table: TypeAlias = Fixed[tuple[str, str], T]
+"""(namespace, name) -> object."""
 
 
 class Snapshot(msgspec.Struct, frozen=True, eq=False):
@@ -35,10 +30,10 @@ class Snapshot(msgspec.Struct, frozen=True, eq=False):
 
     number: int = 0
     by_type: Mapping[type[Object], Table[Any]] = {}
-    sources: Mapping[ObjectRef, Source] = {}
+    sources: Fixed[ObjectRef, Source] = EMPTY
     last_good: frozenset[ObjectRef] = frozenset()
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def of(self, kind: type[T]) -> Table[T]:
         """The objects of one kind."""
-        return self.by_type.get(kind, _NONE)
+        return self.by_type.get(kind, EMPTY)

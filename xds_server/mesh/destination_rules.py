@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, derived, partitioned, united
+from xds_server.incremental import EMPTY, Fixed, derived, partitioned, united
 from xds_server.kube.istio.destination_rule import DestinationRule, Subset, TrafficPolicy
 from xds_server.memo import Memo, no_memo
 from xds_server.mesh import names
@@ -61,7 +61,7 @@ class RuleIndex(Value, frozen=True, eq=False, gc=False):
     ask_for_labels: whether some are only for clients with some labels."""
 
     by_host: Mapping[str, Mapping[Key, Rules]] = {}
-    by_wildcard: Fixed[str, Fixed[Key, Rules]] = Fixed()
+    by_wildcard: Fixed[str, Fixed[Key, Rules]] = EMPTY
     diagnostics: tuple[Diagnostic, ...] = ()
     root: str = ROOT_NAMESPACE
     ask_for_labels: bool = False

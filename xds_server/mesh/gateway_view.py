@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xds_server.diagnostics import diagnostic
-from xds_server.incremental import Fixed, Pieces, derived, pieces, united
+from xds_server.incremental import Fixed, Pieces, derived, fixed, pieces, united
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_chains import Bindings, PassingChains, served_names
@@ -49,7 +49,7 @@ def gateway_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
     gathered = Gathered()
     made = GatewayView(mesh, proxy, memo, gathered)
     own = gathered.part(listeners=tuple(made.listeners), route_tables=tuple(made.route_tables))
-    return {"": Fixed({"": own}), **made.hosts}
+    return {"": fixed({"": own}), **made.hosts}
 
 
 class GatewayView:
@@ -244,7 +244,7 @@ class _Shared(msgspec.Struct, frozen=True):
 
 
 def _each_by_itself(values: frozenset[str]) -> Fixed[str, str]:
-    return Fixed((value, value) for value in values)
+    return fixed((value, value) for value in values)
 
 
 def _hosts(servers: Iterable[BoundServer]) -> frozenset[str]:

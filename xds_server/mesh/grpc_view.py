@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, derived
+from xds_server.incremental import derived, fixed
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
@@ -63,7 +63,7 @@ def grpc_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
     context = (found.by_wildcard, *beside_lookups(mesh))
     servers, notes = _grpc_servers(mesh, proxy, memo)
     return {
-        "": Fixed({"": Part(grpc_servers=servers, diagnostics=notes)}),
+        "": fixed({"": Part(grpc_servers=servers, diagnostics=notes)}),
         "targets": derived(memo, key, targets, found.services, lookups, context),
     }
 

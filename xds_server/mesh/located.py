@@ -13,7 +13,7 @@ import msgspec
 
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic
-from xds_server.incremental import Fixed, Lookups, derived, rekeyed, united
+from xds_server.incremental import Fixed, Lookups, derived, fixed, rekeyed, united
 from xds_server.kube import core
 from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.meta import Object
@@ -118,7 +118,7 @@ def _all_fixed(*rows: Mapping[Any, Any]) -> Iterator[Fixed[Any, Any]]:
 
 
 def _fixed(rows: Mapping[Any, Any]) -> Fixed[Any, Any]:
-    return rows if isinstance(rows, Fixed) else Fixed(rows)
+    return rows if isinstance(rows, Fixed) else fixed(rows)
 
 
 def endpoint_inputs(
@@ -200,7 +200,7 @@ def _taken(found: Converted) -> Iterator[str]:
 
 
 def _addresses(wanting: Fixed[Any, Any], taken: Fixed[str, str]) -> Fixed[Any, str]:
-    return Fixed(automatic_addresses(wanting, frozenset(taken)))
+    return fixed(automatic_addresses(wanting, frozenset(taken)))
 
 
 def external_names(

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Pieces, derived, partitioned, pieces
+from xds_server.incremental import Fixed, Pieces, derived, fixed, partitioned, pieces
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.chains import distinct
@@ -69,12 +69,12 @@ class Outbound:
         found, notes = places(mesh, proxy, scope, seen.services, memo)
         self._gathered.notes += notes
         listeners = [self._virtual_outbound()] if self._captures else []
-        proxies: Fixed[Any, Part] = Fixed(enumerate(self._http_proxies()))
+        proxies: Fixed[Any, Part] = fixed(enumerate(self._http_proxies()))
         self.parts["alone"] = self._places_alone(found)
         shared = derived(memo, ("shared", self._key), lambda place, offers: offers if place.shared else None, found)
-        self.parts["shared"] = Fixed((place, self._shared(place, shared[place])) for place in sorted(shared))
+        self.parts["shared"] = fixed((place, self._shared(place, shared[place])) for place in sorted(shared))
         self.parts[PROXY] = proxies
-        self.parts["outbound"] = Fixed({"": self._gathered.part(listeners=tuple(listeners))})
+        self.parts["outbound"] = fixed({"": self._gathered.part(listeners=tuple(listeners))})
 
     # --- places ------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Lookups, derived, partitioned, united
+from xds_server.incremental import EMPTY, Fixed, Lookups, derived, partitioned, united
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.istio.gateway import Gateway
@@ -40,7 +40,7 @@ class RouteIndex(Value, frozen=True, eq=False, gc=False):
     """VirtualServices by name, and by what they are bound to: `namespace/gateway` or `mesh`.
     ask_for_labels: whether some have conditions on the labels of the client."""
 
-    by_gateway: Fixed[str, Fixed[Key, VirtualService]] = Fixed()
+    by_gateway: Fixed[str, Fixed[Key, VirtualService]] = EMPTY
     by_name: Mapping[Key, VirtualService] = {}
     default_export: tuple[str, ...] = ()
     ask_for_labels: bool = False
@@ -53,7 +53,7 @@ class RouteIndex(Value, frozen=True, eq=False, gc=False):
         return exported_to(service.spec.export_to, service.metadata.namespace, self.default_export)
 
 
-_UNBOUND: Fixed[Key, VirtualService] = Fixed()
+_UNBOUND: Fixed[Key, VirtualService] = EMPTY
 
 
 class Mesh(Value, frozen=True, eq=False, gc=False):

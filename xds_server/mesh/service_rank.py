@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Lookups, derived, partitioned, rekeyed
+from xds_server.incremental import EMPTY, Fixed, Lookups, derived, fixed, partitioned, rekeyed
 from xds_server.kube import core
 from xds_server.memo import Memo
 from xds_server.mesh import names
@@ -41,7 +41,7 @@ def claimed_addresses(
     claims = derived(memo, "claims", claim, services)
     notes.append(derived(memo, "notes on claims", lambda key, found: found[2] or None, claims))
     if not claims:
-        return Fixed()
+        return EMPTY
     owners, _ = rekeyed(memo, "owners", {"": hosts}, _addressed)
     found, said = memo(_settled, claims, hosts, owners)
     notes.append(said)
@@ -62,11 +62,11 @@ def _settled(
     made = [
         (service, kube, addresses)
         for kube, addresses, _ in claims.values()
-        for service in hosts.get(names.service_host(kube.metadata.name, kube.metadata.namespace), Fixed()).values()
+        for service in hosts.get(names.service_host(kube.metadata.name, kube.metadata.namespace), EMPTY).values()
         if service.origin.ref == kube.ref
     ]
     later: dict[str, Service] = {}
-    found: Fixed[str, dict[ServiceKey, tuple[str, ...]]] = Fixed()
+    found: dict[str, dict[ServiceKey, tuple[str, ...]]] = {}
     notes: list[Diagnostic] = []
     for service, kube, addresses in sorted(made, key=lambda each: _rank(each[0])):
         free = []
@@ -79,7 +79,7 @@ def _settled(
                 notes.append(diagnostic("XDS3031", kube.ref, path, address=ip, first=owner.origin.ref))
         if free:
             found.setdefault(service.host, {})[service_key(service)] = tuple(free)
-    return found, Fixed({"": tuple(notes)})
+    return fixed(found), fixed({"": tuple(notes)})
 
 
 def ranked_hosts(

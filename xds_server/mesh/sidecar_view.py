@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Lookups, Pieces, derived, pieces, united
+from xds_server.incremental import Fixed, Lookups, Pieces, derived, fixed, pieces, united
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.inbound import Inbound
@@ -34,7 +34,7 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
         route_tables=tuple(inbound.route_tables),
         name_tables=(_name_table(mesh, proxy, limits, seen, memo),) if proxy.dns_capture else (),
     )
-    return {"inbound": Fixed({"": own}), **outbound(mesh, _client(mesh, proxy), limits, seen, memo)}
+    return {"inbound": fixed({"": own}), **outbound(mesh, _client(mesh, proxy), limits, seen, memo)}
 
 
 def _client(mesh: Mesh, proxy: Proxy) -> Proxy:

@@ -8,7 +8,7 @@ import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import TYPES, Resource, Resources
-from xds_server.incremental import Fixed
+from xds_server.incremental import fixed
 from xds_server.xds.intern import settled
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
@@ -64,7 +64,7 @@ class Group:
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
         for resource in remembered:
             self._accepted[resource.type_url][resource.name] = resource
-        self._before = Tables({t: Table(Fixed(sorted(rows.items()))) for t, rows in self._accepted.items()})
+        self._before = Tables({t: Table(fixed(sorted(rows.items()))) for t, rows in self._accepted.items()})
         self._last_accepted: dict[str, object] = {}
 
     def offer(self, resources: Resources, shared: Shared) -> bool:

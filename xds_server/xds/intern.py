@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from weakref import WeakValueDictionary
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources
-from xds_server.incremental import Fixed, changed, descended, edited
+from xds_server.incremental import Fixed, changed, edited
 from xds_server.xds.substitute import empty_assignment
 from xds_server.xds.table import EMPTY_TABLE, Table, Tables, digest
 
@@ -16,14 +16,16 @@ class Intern:
 
     def __init__(self) -> None:
         self._resources: WeakValueDictionary[tuple[str, str, str], Resource] = WeakValueDictionary()
-        self._tables: WeakValueDictionary[tuple[Resource, ...], Table] = WeakValueDictionary()
+        self._tables: WeakValueDictionary[tuple[str, int, int], Table] = WeakValueDictionary()
         self._sets: WeakValueDictionary[tuple[Table, ...], Tables] = WeakValueDictionary()
 
     def resource(self, resource: Resource) -> Resource:
         return self._resources.setdefault((resource.type_url, resource.name, resource.version), resource)
 
-    def table(self, rows: Fixed[str, Resource], source: Fixed[str, Resource], digest: int) -> Table:
-        return self._tables.setdefault(tuple(rows.values()), Table(rows, source, digest))
+    def table(self, type_url: str, rows: Fixed[str, Resource], source: Fixed[str, Resource], digest: int) -> Table:
+        made = Table(rows, source, digest)
+        found = self._tables.setdefault((type_url, len(rows), digest), made)
+        return found if found is made or not changed(found.rows, rows) else made
 
     def tables(self, by_type: Mapping[str, Table]) -> Tables:
         return self._sets.setdefault(tuple(by_type[type_url] for type_url in TYPES.values()), Tables(by_type))
@@ -42,9 +44,9 @@ def settled(resources: Resources, before: Tables, intern: Intern) -> Tables:
         if type_url == ENDPOINT:
             edits |= _empty_assignments(changes[CLUSTER], tables[CLUSTER].source, resources, edits)
         known = {name: _known(resource, old.rows.get(name), intern) for name, resource in edits.items()}
-        new = _in_order(edited(old.rows, known), old.rows, known)
+        new = edited(old.rows, known)
         is_same = new is old.rows and old is not EMPTY_TABLE
-        found[type_url] = old if is_same else intern.table(new, rows, _digest(old, known))
+        found[type_url] = old if is_same else intern.table(type_url, new, rows, _digest(old, known))
     return intern.tables(found)
 
 
@@ -85,9 +87,3 @@ def _known(resource: Resource | None, have: Resource | None, intern: Intern) -> 
     if resource is None or have is None or have.version != resource.version:
         return intern.resource(resource) if resource is not None else None
     return have
-
-
-def _in_order(new: Fixed[str, Resource], old: Fixed[str, Resource], edits: Iterable[str]) -> Fixed[str, Resource]:
-    if all(name in old for name in edits):
-        return new
-    return descended(Fixed(sorted(new.items())), old, edits)

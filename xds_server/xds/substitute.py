@@ -8,7 +8,7 @@ import msgspec
 from envoy.config.endpoint.v3.endpoint_pb2 import ClusterLoadAssignment
 
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, sealed
-from xds_server.incremental import Fixed
+from xds_server.incremental import changed, fixed
 from xds_server.xds.table import Held, Table, Tables
 
 Accepted = tuple[tuple[str, Held], ...]
@@ -124,6 +124,5 @@ def _restore(
 
 
 def _table(before: Table, rows: dict[str, Resource]) -> Table:
-    if rows == before.rows:
-        return before
-    return Table(Fixed((name, rows[name]) for name in sorted(rows)))
+    now = fixed(rows)
+    return Table(now) if changed(before.rows, now) else before

@@ -12,7 +12,8 @@ from hashlib import blake2b
 import msgspec
 
 from xds_server.envoy.resource import LISTENER, ROUTE, Resource
-from xds_server.incremental import Fixed
+from xds_server.incremental import EMPTY, Fixed, edited, fixed
+from xds_server.incremental import changed as differing
 from xds_server.memo import Memo
 from xds_server.xds.order import PHASES, Offer
 from xds_server.xds.subscription import Subscription
@@ -24,11 +25,11 @@ UNKNOWN = "?"
 
 
 class Table(msgspec.Struct, frozen=True, eq=False, weakref=True):
-    """All resources of one type, by name, names sorted. source: the translation that they were made from.
+    """All resources of one type, by name. source: the translation that they were made from.
     digest: of all of them, if it is known already."""
 
     rows: Fixed[str, Resource]
-    source: Fixed[str, Resource] = Fixed()
+    source: Fixed[str, Resource] = EMPTY
     digest: int | None = None
 
 
@@ -39,7 +40,7 @@ class Tables(msgspec.Struct, frozen=True, eq=False, weakref=True):
 
 
 class Wanted(msgspec.Struct, frozen=True, eq=False):
-    """What one subscription should see. None: it was asked for by name and does not exist."""
+    """What one subscription should see, names sorted. None: it was asked for by name and does not exist."""
 
     rows: Mapping[str, Resource | None]
 
@@ -83,7 +84,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 NOTHING = Change()
-EMPTY_TABLE = Table(Fixed())
+EMPTY_TABLE = Table(fixed())
 EMPTY_TABLES = Tables({})
 EMPTY_HELD = Held({})
 
@@ -109,32 +110,23 @@ def digest(resources: Iterable[Resource]) -> int:
 
 def wanted(table: Table, subscription: Subscription) -> Wanted:
     """What a subscription sees of a table."""
-    rows: Mapping[str, Resource | None]
-    if subscription.wildcard:
-        missing = {name: None for name in sorted(subscription.names) if name not in table.rows}
-        rows = {**table.rows, **missing} if missing else table.rows
-    else:
-        rows = {name: table.rows.get(name) for name in sorted(subscription.names)}
-    return Wanted(rows)
+    names = sorted({*table.rows, *subscription.names} if subscription.wildcard else subscription.names)
+    return Wanted({name: table.rows.get(name) for name in names})
 
 
 def everything(table: Table, subscription: Subscription) -> Held:
     """Held by a client that was told all that it wants."""
-    seen = wanted(table, subscription).rows
-    rows = {name: ABSENT if resource is None else resource for name, resource in seen.items()}
-    return Held(rows, (table, subscription))
+    found: Fixed[str, Resource | str] = table.rows  # type: ignore[assignment]  # no value is ever put into it
+    asked = {name: found.get(name, ABSENT) for name in subscription.names}
+    return Held(edited(found, asked) if subscription.wildcard else fixed(asked), (table, subscription))
 
 
 def everything_since(held: Held, table: Table, names: Iterable[str], seen: Wanted) -> Held:
     """`everything`, from what it was before these names changed."""
     assert held.told
-    rows = dict(held.rows)
-    for name in names:
-        if name in seen.rows:
-            rows[name] = seen.rows[name] or ABSENT
-        else:
-            rows.pop(name, None)
-    return Held(rows, (table, held.told[1]))
+    assert isinstance(held.rows, Fixed)  # made here
+    edits = {name: seen.rows[name] or ABSENT if name in seen.rows else None for name in names}
+    return Held(edited(held.rows, edits), (table, held.told[1]))
 
 
 def wanted_of(table: Table, subscription: Subscription, names: Iterable[str]) -> Wanted:
@@ -268,7 +260,5 @@ def changed(views: Tables, changes: tuple[tuple[str, Table], ...], target: Table
 
 def union(old: Table, new: Table) -> Table:
     """Both; where a name is in both, the new resource."""
-    if old.rows.keys() <= new.rows.keys():
-        return new
-    both = {**old.rows, **new.rows}
-    return Table(Fixed((name, both[name]) for name in sorted(both)))
+    gone = {name: old.rows[name] for name in differing(old.rows, new.rows) if name not in new.rows}
+    return Table(edited(new.rows, gone)) if gone else new

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.objects import objects, seen
-from xds_server.incremental import Fixed
+from xds_server.incremental import fixed
 from xds_server.kube.istio.destination_rule import DestinationRule
 from xds_server.kube.units import Duration
 from xds_server.mesh import checks, names
@@ -22,7 +22,7 @@ def rules_of(*specs: str, host: str = "web") -> Rules:
         f"metadata: {{name: r{number}, namespace: shop}}\nspec: {{host: {host}, {spec}}}\n"
         for number, spec in enumerate(specs)
     ]
-    table = Fixed({("shop", r.metadata.name): r for r in objects(*texts) if isinstance(r, DestinationRule)})
+    table = fixed({("shop", r.metadata.name): r for r in objects(*texts) if isinstance(r, DestinationRule)})
     return rule_index(table).by_host[names.full_host(host, "shop")]["shop", ()]
 
 
@@ -265,7 +265,7 @@ def test_rules_for_some_clients_come_before_those_for_all() -> None:
             ("near", "web", ", workloadSelector: {matchLabels: {app: batch, zone: a}}"),
         ]
     ]
-    table = Fixed({("shop", r.metadata.name): r for r in objects(*texts) if isinstance(r, DestinationRule)})
+    table = fixed({("shop", r.metadata.name): r for r in objects(*texts) if isinstance(r, DestinationRule)})
     index = rule_index(table)
     service = Service("web.shop.svc.cluster.local", "web", "shop", (), Origin(next(iter(table.values())).ref))
 

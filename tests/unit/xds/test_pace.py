@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from xds_server.incremental import fixed
 from xds_server.kube.meta import Object
 from xds_server.kube.snapshot import Snapshot
 from xds_server.pace import LONGEST, QUIET, Pace, with_endpoints
@@ -18,8 +19,8 @@ class VirtualService(Object, frozen=True, eq=False, gc=False):
 
 
 def snapshot(number: int, routes: object = None, endpoints: object = None) -> Snapshot:
-    by_type: dict[type[Object], Any] = {VirtualService: {("a", "b"): routes}, EndpointSlice: {("a", "b"): endpoints}}
-    return Snapshot(number=number, by_type=by_type)
+    found: dict[type[Object], Any] = {VirtualService: routes, EndpointSlice: endpoints}
+    return Snapshot(number, {kind: fixed({("a", "b"): value} if value else {}) for kind, value in found.items()})
 
 
 def test_nothing_is_taken_before_the_sources_were_read() -> None:
