@@ -32,7 +32,7 @@ CDS, EDS, LDS, RDS, SDS = CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET
 
 def resource(type_url: str, name: str, content: str = "1", references: Iterable[tuple[str, str]] = ()) -> Resource:
     """A resource whose bytes the session never looks into."""
-    return Resource(type_url, name, f"{name}-{content[:20]}", f"{name}={content}".encode(), (), tuple(references))
+    return Resource(type_url, name, f"{name}-{content[:20]}", (f"{name}={content}".encode(),), (), tuple(references))
 
 
 def cluster(name: str, content: str = "1") -> Resource:

@@ -217,7 +217,7 @@ def test_the_status_says_what_is_refused_and_in_which_words(variant: str) -> Non
 
 def test_a_refusal_names_proxy_type_resource_words_and_objects() -> None:
     ref = ObjectRef("networking.istio.io", "VirtualService", "default", "web")
-    bad = Resource(RDS, "http.80", "v", b"http.80=bad", (Origin(ref, ("spec", "http", 0)),))
+    bad = Resource(RDS, "http.80", "v", (b"http.80=bad",), (Origin(ref, ("spec", "http", 0)),))
     world = GroupWorld(bad)
     Envoy(world, "delta")
     (refusal,) = world.group.refusals.values()

@@ -14,8 +14,8 @@ from xds_server.state_file import StateError, StateFile, any_in, made
 
 PROXY = Proxy(labels=(("app", "edge"),))
 ORIGIN = Origin(ObjectRef("", "Service", "default", "web"), ("spec", "ports", 0))
-WEB = Resource(CLUSTER, "web", "v", b"\x00body", (ORIGIN,), ((CLUSTER, "other"),))
-KEY = Resource(SECRET, "key", "v", b"private")
+WEB = Resource(CLUSTER, "web", "v", (b"\x00body",), (ORIGIN,), ((CLUSTER, "other"),))
+KEY = Resource(SECRET, "key", "v", (b"private",))
 
 
 def fields(resources: tuple[Resource, ...]) -> list[tuple[object, ...]]:
@@ -30,8 +30,8 @@ def test_what_is_saved_is_loaded(tmp_path: Path, key: bytes, kept: tuple[Resourc
 
 
 def test_groups_share_what_they_have_in_common(tmp_path: Path) -> None:
-    big = Resource(CLUSTER, "big", "v", b"x" * 1_000_000)
-    others = [Resource(CLUSTER, f"c{i}", "v", b"") for i in range(1100)]
+    big = Resource(CLUSTER, "big", "v", (b"x" * 1_000_000,))
+    others = [Resource(CLUSTER, f"c{i}", "v", (b"",)) for i in range(1100)]
     LastGood(StateFile(tmp_path / "state")).save([(PROXY, [*others, big]), (Proxy(), [big, WEB])])
     assert (tmp_path / "state").stat().st_size < 1_500_000
     loaded = LastGood(StateFile(tmp_path / "state")).load()
@@ -42,7 +42,7 @@ def test_groups_share_what_they_have_in_common(tmp_path: Path) -> None:
 
 def test_what_is_added_counts_until_all_is_saved_again(tmp_path: Path) -> None:
     kept = LastGood(StateFile(tmp_path / "state"))
-    new, other = Resource(CLUSTER, "new", "v", b""), Resource(CLUSTER, "web", "other", b"")
+    new, other = Resource(CLUSTER, "new", "v", (b"",)), Resource(CLUSTER, "web", "other", (b"",))
     kept.save([(PROXY, [WEB])])
     kept.add([(PROXY, [new, other]), (Proxy(), [new])])
     assert {proxy: fields(r) for proxy, r in kept.load().items()} == {

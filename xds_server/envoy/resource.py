@@ -25,8 +25,9 @@ TYPES: Mapping[str, str] = {"lds": LISTENER, "rds": ROUTE, "cds": CLUSTER, "eds"
 class Resource(msgspec.Struct, frozen=True, eq=False, weakref=True):
     """One xDS resource, ready to send.
 
-    body: the deterministic serialisation of the message (`Any.value`).
-    version: the hash of `body`, or of the hashes of its parts; the same in every process and on every replica.
+    parts: joined, the deterministic serialisation of the message (`Any.value`). What is large is in parts of which
+        those that do not change are the same objects, and never copied.
+    version: the hash of the body, or of hashes of what is in it; the same in every process and on every replica.
     origins: what made it, most important first.
     references: the resources that it names, as (type URL, name): an EDS cluster its load assignment, a
         listener its route configurations and secrets, a route configuration its clusters.
@@ -35,9 +36,18 @@ class Resource(msgspec.Struct, frozen=True, eq=False, weakref=True):
     type_url: str
     name: str
     version: str
-    body: bytes
+    parts: tuple[bytes, ...]
     origins: Sequence[Origin] = ()
     references: Sequence[tuple[str, str]] = ()
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.parts)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        return sum(map(len, self.parts))
 
 
 class Resources(msgspec.Struct, frozen=True, eq=False):
@@ -61,23 +71,13 @@ def sealed(
     references: Iterable[tuple[str, str]] = (),
 ) -> Resource:
     """Serialises a protobuf message once. Messages nested in an Any must have been packed deterministically."""
-    return sealed_bytes(type_url, name, message.SerializeToString(deterministic=True), origins, references)
-
-
-def sealed_bytes(
-    type_url: str,
-    name: str,
-    body: bytes,
-    origins: Iterable[Origin] = (),
-    references: Iterable[tuple[str, str]] = (),
-    hashed: bytes = b"",
-) -> Resource:
-    """A resource that is serialised already, in the order of its fields' numbers. hashed: what its version is the hash
-    of, if that is not all of it. Origins and references that are many stay as they are."""
-    version = blake2b(hashed or body, digest_size=8).hexdigest()
+    body = message.SerializeToString(deterministic=True)
     made_by = origins if isinstance(origins, Pieces) else tuple(dict.fromkeys(origins))
-    names = references if isinstance(references, Pieces) else tuple(sorted(set(references)))
-    return Resource(type_url, name, version, body, made_by, names)
+    return Resource(type_url, name, version(body), (body,), made_by, tuple(sorted(set(references))))
+
+
+def version(content: bytes) -> str:
+    return blake2b(content, digest_size=8).hexdigest()
 
 
 def keyed(resources: Iterable[Resource]) -> Resources:

@@ -12,7 +12,7 @@ from envoy.config.route.v3 import route_components_pb2, route_pb2
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.envoy import actions, filters, headers, matchers
-from xds_server.envoy.resource import CLUSTER, ROUTE, Resource, sealed_bytes
+from xds_server.envoy.resource import CLUSTER, ROUTE, Resource, version
 from xds_server.incremental import Pieces
 from xds_server.memo import no_memo
 from xds_server.mesh.model import Forward, Redirect, Respond, Route, RouteTable, VirtualHost
@@ -54,8 +54,8 @@ def route_configuration(table: RouteTable, parts: Sequence[Written]) -> tuple[Re
     """The resource, and one diagnostic for each virtual host that a bug left out. parts: all its virtual hosts.
 
     Its version is the hash of the hashes of its virtual hosts, so that one that changes is all that is hashed."""
-    # The virtual hosts (field 2) are joined as bytes between what comes before and after them: building the message
-    # anew for one that changed would copy all the others.
+    # The virtual hosts (field 2) are between what comes before and after them: building the message anew for one that
+    # changed would copy all the others.
     head = route_pb2.RouteConfiguration(name=table.name).SerializeToString()
     tail = route_pb2.RouteConfiguration(
         # A route may be there before its cluster: the order of delivery sees to it, and Envoy answers 503.
@@ -63,12 +63,12 @@ def route_configuration(table: RouteTable, parts: Sequence[Written]) -> tuple[Re
         ignore_port_in_host_matching=not table.ports_in_domains,
         max_direct_response_body_size_bytes={"value": _MAX_BODY},
     ).SerializeToString()
-    body = b"".join((head, *(part.entries for part in parts), tail))
     digests = b"".join((head, *(part.digests for part in parts), tail))
     origins = Pieces((tuple(table.origins), *(part.origins for part in parts)))
     references = Pieces(tuple(part.references for part in parts))
     bugs = tuple(bug for part in parts for bug in part.bugs)
-    return sealed_bytes(ROUTE, table.name, body, origins, references, digests), bugs
+    body = (head, *(part.entries for part in parts), tail)
+    return Resource(ROUTE, table.name, version(digests), body, origins, references), bugs
 
 
 class _Host(NamedTuple):

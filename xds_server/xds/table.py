@@ -151,7 +151,7 @@ def difference(
     for name, resource in seen.rows.items():
         if resource is None or _same(held.rows.get(name), resource):
             continue
-        total += len(resource.body)
+        total += resource.size
         if changed and (len(changed) == limit or total > size):
             complete = False
             break

@@ -1,17 +1,21 @@
 """Discovery responses, assembled from parts that are encoded once.
 
 No DiscoveryResponse message is ever built: a response is the concatenation of its fields, and the field of a
-resource is the same bytes in every response of every stream. Field numbers: envoy/service/discovery/v3/discovery.proto.
+resource is made of the same bytes in every response of every stream.
+Field numbers: envoy/service/discovery/v3/discovery.proto.
 """
 
 from __future__ import annotations
 
+from itertools import chain
 from weakref import WeakKeyDictionary
 
 from xds_server.envoy.resource import Resource
 
-_sotw_entries: WeakKeyDictionary[Resource, bytes] = WeakKeyDictionary()
-_delta_entries: WeakKeyDictionary[Resource, bytes] = WeakKeyDictionary()
+Parts = tuple[bytes, ...]
+
+_sotw_entries: WeakKeyDictionary[Resource, Parts] = WeakKeyDictionary()
+_delta_entries: WeakKeyDictionary[Resource, Parts] = WeakKeyDictionary()
 
 
 def sotw_response(
@@ -25,7 +29,8 @@ def sotw_response(
     """A serialised `DiscoveryResponse`. missing: names that do not exist."""
     head = _text(1, version)
     tail = _text(4, type_url) + _text(5, nonce) + _field(6, _text(1, identifier))
-    return b"".join([head, *map(_sotw_entry, resources), tail, *map(_not_found, missing)])
+    entries = chain.from_iterable(map(_sotw_entry, resources))
+    return b"".join([head, *entries, tail, *map(_not_found, missing)])
 
 
 def delta_response(
@@ -39,21 +44,26 @@ def delta_response(
     """A serialised `DeltaDiscoveryResponse`."""
     head = _text(1, version)
     tail = _text(4, type_url) + _text(5, nonce) + _field(7, _text(1, identifier))
-    return b"".join([head, *map(_delta_entry, resources), tail, *(_text(6, name) for name in removed)])
+    return b"".join(
+        [head, *chain.from_iterable(map(_delta_entry, resources)), tail, *(_text(6, name) for name in removed)]
+    )
 
 
-def _sotw_entry(resource: Resource) -> bytes:
+def _sotw_entry(resource: Resource) -> Parts:
     entry = _sotw_entries.get(resource)
     if entry is None:
-        entry = _sotw_entries[resource] = _field(2, _any(resource))
+        any_ = _any(resource)
+        entry = _sotw_entries[resource] = (_start(2, len(any_) + resource.size) + any_, *resource.parts)
     return entry
 
 
-def _delta_entry(resource: Resource) -> bytes:
+def _delta_entry(resource: Resource) -> Parts:
     entry = _delta_entries.get(resource)
     if entry is None:
-        body = _text(1, resource.version) + _field(2, _any(resource)) + _text(3, resource.name)
-        entry = _delta_entries[resource] = _field(2, body)
+        any_, size, name = _any(resource), resource.size, _text(3, resource.name)
+        head = _text(1, resource.version) + _start(2, len(any_) + size) + any_
+        start = _start(2, len(head) + size + len(name))
+        entry = _delta_entries[resource] = (start + head, *resource.parts, name)
     return entry
 
 
@@ -63,7 +73,8 @@ def _not_found(name: str) -> bytes:
 
 
 def _any(resource: Resource) -> bytes:
-    return _text(1, resource.type_url) + _field(2, resource.body)
+    """An `Any` as far as the body, which comes last."""
+    return _text(1, resource.type_url) + (_start(2, resource.size) if resource.size else b"")
 
 
 def _text(number: int, value: str) -> bytes:
@@ -72,7 +83,12 @@ def _text(number: int, value: str) -> bytes:
 
 def _field(number: int, value: bytes) -> bytes:
     """A length-delimited field; empty ones are left out, as proto3 does."""
-    return bytes([number << 3 | 2]) + _varint(len(value)) + value if value else b""
+    return _start(number, len(value)) + value if value else b""
+
+
+def _start(number: int, size: int) -> bytes:
+    """What a length-delimited field begins with."""
+    return bytes([number << 3 | 2]) + _varint(size)
 
 
 def _varint(value: int) -> bytes:

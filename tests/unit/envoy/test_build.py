@@ -27,7 +27,7 @@ ALL = {
 def messages(value: Any) -> Iterator[Any]:
     """A message and every message in it, those within an Any too."""
     if isinstance(value, AnyMessage):
-        yield from messages(message(Resource(value.type_url, "", "", value.value)))
+        yield from messages(message(Resource(value.type_url, "", "", (value.value,))))
         return
     yield value
     for field, content in value.ListFields():

@@ -6,7 +6,7 @@ from xds_server.xds.shared import Shared
 
 
 def cluster(name: str, version: str = "1") -> Resource:
-    return Resource(CLUSTER, name, version, f"{name}{version}".encode(), (), ((ENDPOINT, name),))
+    return Resource(CLUSTER, name, version, (f"{name}{version}".encode(),), (), ((ENDPOINT, name),))
 
 
 def test_groups_that_are_offered_equal_resources_hold_the_same_tables() -> None:
