@@ -22,6 +22,7 @@ from xds_server.mesh.located import (
 )
 from xds_server.mesh.model import Alias, Locality, Nearness, Service, Value
 from xds_server.mesh.service_rank import claimed_addresses, led_to, ranked_hosts, seen
+from xds_server.mesh.suggestions import spelling
 from xds_server.mesh.visibility import visible
 from xds_server.mesh.workloads import Workloads, workloads
 
@@ -29,11 +30,13 @@ from xds_server.mesh.workloads import Workloads, workloads
 class Registry(Value, frozen=True, eq=False, gc=False):
     """by_host: host -> its services, the one that wins first. endpoints: of every service.
     by_alias: another name of a service -> the namespaces that see it, and the service.
+    spelling: the hosts, for suggestions.
     node_matters: whether what a proxy gets may depend on the node that it runs on."""
 
     by_host: Mapping[str, tuple[Service, ...]] = {}
     endpoints: Mapping[ServiceKey, ServiceEndpoints] = {}
     by_alias: Mapping[str, tuple[Alias, Service]] = {}
+    spelling: Mapping[str, Mapping[str, str]] = {}
     workloads: Workloads = Workloads()
     node_matters: bool = False
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -73,6 +76,7 @@ def registry(snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...] = (
         by_host,
         endpoints,
         by_alias,
+        spelling(by_host, memo),
         index,
         bool(united(memo, "node matters", located, _by_node)),
         (*index.diagnostics, *chain.from_iterable(chain.from_iterable(rows.values()) for rows in notes)),

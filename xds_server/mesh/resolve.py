@@ -101,12 +101,20 @@ def looking(mesh: Mesh, *more: Fixed[Any, Any]) -> tuple[Lookups, Mesh]:
     """The mesh as functions of `derived` see it, which remember what they look up in it. more: further collections in
     which they do, the last of the views."""
     found, rules, routes = mesh.registry, mesh.rules, mesh.routes
-    sources = (found.by_host, found.by_alias, found.endpoints, rules.by_host, routes.by_name, mesh.secrets)
+    sources = (
+        found.by_host,
+        found.by_alias,
+        found.endpoints,
+        found.spelling,
+        rules.by_host,
+        routes.by_name,
+        mesh.secrets,
+    )
     lookups = Lookups(*sources, *more)  # type: ignore[arg-type]  # here they are collections, not views of them
-    by_host, by_alias, endpoints, rules_by_host, by_name, secrets = lookups.views[: len(sources)]
+    by_host, by_alias, endpoints, spelling, rules_by_host, by_name, secrets = lookups.views[: len(sources)]
     seen = replace(
         mesh,
-        registry=replace(found, by_host=by_host, by_alias=by_alias, endpoints=endpoints),
+        registry=replace(found, by_host=by_host, by_alias=by_alias, endpoints=endpoints, spelling=spelling),
         rules=replace(rules, by_host=rules_by_host),
         routes=replace(routes, by_name=by_name),
         secrets=secrets,

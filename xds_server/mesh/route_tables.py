@@ -32,7 +32,7 @@ from xds_server.mesh.routes.l4 import L4Routes
 from xds_server.mesh.routes.precedence import Taken, by_specificity
 from xds_server.mesh.routes.targets import Target, Targets
 from xds_server.mesh.routes.virtual_service import HttpRoutes, destination_hosts, http_routes
-from xds_server.mesh.suggestions import closest
+from xds_server.mesh.suggestions import similar_host
 from xds_server.mesh.visibility import EVERYWHERE
 
 
@@ -84,7 +84,7 @@ def targets(mesh: Mesh, services: Iterable[VirtualService], client: Client, memo
     for host in sorted({host for service in services for host in memo(destination_hosts, service)}):
         target = mesh.registry.find(host, client.namespace)
         rules = mesh.rules.find(target, client.namespace, client.labels) if target else None
-        similar = "" if target else closest(host, mesh.registry.by_host)
+        similar = "" if target else similar_host(host, mesh.registry.spelling)
         found.append(Target(host, target, rules, similar))
     return tuple(found)
 
