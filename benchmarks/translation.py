@@ -171,7 +171,7 @@ def measure(services: int, proxy: Proxy) -> dict[str, tuple[float, float]]:
         for number in range(CHANGES):
             base = with_edit(base, *change(number))
             found.append(run(base))
-        # The first may add an object where there was none of its kind. What goes, every other, and what comes both count.
+        # The first may add an object where there was none of its kind. What comes and what goes both count, in turns.
         result[what] = max(min(found[1::2]), min(found[2::2])) if "or goes" in what else min(found[1:])
     return result
 

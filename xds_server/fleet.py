@@ -17,6 +17,7 @@ import structlog
 from xds_server import translate as translation
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources, keyed
+from xds_server.incremental import changed
 from xds_server.keeping import Keeping, Served
 from xds_server.kube.snapshot import Snapshot
 from xds_server.last_good import LastGood
@@ -31,6 +32,7 @@ from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
 from xds_server.xds.shared import Shared
 from xds_server.xds.states import TypeStatus
+from xds_server.xds.table import EMPTY_TABLE
 from xds_server.xds.tally import Tally
 
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]
@@ -256,13 +258,13 @@ class Fleet:
         if self._keeping is None or not any(member.loses_what_is_left_out for member in group.members):
             return
         published = group.state.published
-        clusters = resources.by_type[CLUSTER]
-        new = clusters.keys() - (published.tables.by_type[CLUSTER].rows if published else {}).keys()
+        before = published.tables.by_type[CLUSTER] if published else EMPTY_TABLE
+        clusters, endpoints = resources.by_type[CLUSTER], resources.by_type[ENDPOINT]
+        touched = changed(before.source, clusters)
+        new = [name for name in touched if name in clusters and name not in before.rows]
         if new:
-            endpoints = resources.by_type[ENDPOINT]
-            await self._keeping.will_get(
-                group.proxy, [*(clusters[name] for name in new), *(endpoints[name] for name in new & endpoints.keys())]
-            )
+            wanted = [*(clusters[name] for name in new), *(endpoints[name] for name in new if name in endpoints)]
+            await self._keeping.will_get(group.proxy, wanted)
 
     def _note_change(self) -> None:
         if self._keeping:

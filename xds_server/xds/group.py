@@ -8,7 +8,7 @@ import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import TYPES, Resource, Resources
-from xds_server.incremental import fixed
+from xds_server.incremental import changed, fixed
 from xds_server.xds.intern import settled
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
@@ -62,9 +62,11 @@ class Group:
         self._unexplained: dict[str, Diagnostic] = {}
         self._tables = EMPTY_TABLES
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
+        self._strangers: set[tuple[str, str]] = set()  # what is accepted and not offered
         for resource in remembered:
             self._accepted[resource.type_url][resource.name] = resource
-        self._before = Tables({t: Table(fixed(sorted(rows.items()))) for t, rows in self._accepted.items()})
+            self._strangers.add((resource.type_url, resource.name))
+        self._before = Tables({t: Table(fixed(rows)) for t, rows in self._accepted.items()})
         self._last_accepted: dict[str, object] = {}
 
     def offer(self, resources: Resources, shared: Shared) -> bool:
@@ -74,6 +76,7 @@ class Group:
         if tables is before:
             return False
         self._tables = tables
+        self._find_strangers(before)
         self.refusals = {r: refusal for r, refusal in self.refusals.items() if self._offers(r)}
         self._publish(tables, self.published.tables if self.published else self._before)
         self._prune()
@@ -126,13 +129,25 @@ class Group:
         if self._last_accepted.get(verdict.type_url) is verdict.change:
             return  # streams that are alike accept the same value
         self._last_accepted[verdict.type_url] = verdict.change
-        self._accepted[verdict.type_url].update((r.name, r) for r in verdict.change.resources)
+        offered = self._tables.by_type.get(verdict.type_url, EMPTY_TABLE).rows
+        for resource in verdict.change.resources:
+            self._accepted[verdict.type_url][resource.name] = resource
+            if resource.name not in offered:
+                self._strangers.add((verdict.type_url, resource.name))
+
+    def _find_strangers(self, before: Tables) -> None:
+        for type_url, table in self._tables.by_type.items():
+            for name in changed(before.by_type.get(type_url, EMPTY_TABLE).rows, table.rows):
+                if name in table.rows:
+                    self._strangers.discard((type_url, name))
+                elif name in self._accepted[type_url]:
+                    self._strangers.add((type_url, name))
 
     def _prune(self) -> None:
         """Forgets accepted resources that neither are offered nor are needed by an accepted one that is."""
-        offered = {type_url: table.rows.keys() for type_url, table in self._tables.by_type.items()}
-        if all(rows.keys() <= offered[type_url] for type_url, rows in self._accepted.items()):
+        if not self._strangers:
             return
+        offered = {type_url: table.rows for type_url, table in self._tables.by_type.items()}
         keep: set[tuple[str, str]] = set()
         todo = [(t, name) for t, rows in self._accepted.items() for name in rows if name in offered[t]]
         while todo:
@@ -141,9 +156,9 @@ class Group:
             if key not in keep and accepted:
                 keep.add(key)
                 todo += accepted.references
-        for type_url, rows in self._accepted.items():
-            for name in [name for name in rows if (type_url, name) not in keep]:
-                del rows[name]
+        for type_url, name in self._strangers - keep:
+            self._accepted[type_url].pop(name, None)
+        self._strangers &= keep
 
 
 def offered(published: Published) -> tuple[Resource, ...]:
