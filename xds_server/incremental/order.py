@@ -13,7 +13,7 @@ from xds_server.memo import Memo, keep, last
 V = TypeVar("V")
 R = TypeVar("R")
 
-_PIECE = 64
+_PIECE = 32
 """Rows of a piece when it is made; it is cut in two when it has grown to twice as many."""
 
 
