@@ -17,10 +17,26 @@ class Memo(Protocol):
 
     def __call__(self, function: Callable[..., R], /, *args: object) -> R: ...
 
+    def last(self, key: Hashable, /) -> Any:
+        """What was kept under the key when it was asked for last; None for nothing. A function makes its next result of
+        it, which must be the same without it: tests/property sees to that."""
 
-def no_memo(function: Callable[..., R], /, *args: object) -> R:
-    """Always calls. `translate` gives the same bytes with it as with a `Generations`."""
-    return function(*args)
+    def keep(self, key: Hashable, value: Any, /) -> None: ...
+
+
+class _NoMemo:
+    def __call__(self, function: Callable[..., R], /, *args: object) -> R:
+        return function(*args)
+
+    def last(self, key: Hashable) -> None:
+        return None
+
+    def keep(self, key: Hashable, value: Any) -> None:
+        pass
+
+
+no_memo: Memo = _NoMemo()
+"""Always calls. `translate` gives the same bytes with it as with a `Generations`."""
 
 
 class Generations:
@@ -48,8 +64,9 @@ class Generations:
         return result
 
     def last(self, key: Hashable) -> Any:
-        """What was kept under the key in this generation or the one before; None for nothing."""
-        return self._new.get(key, self._old.get(key))
+        """Kept in this generation or the one before."""
+        found = self._new.get(key, _MISSING)
+        return self._old.get(key) if found is _MISSING else found
 
     def keep(self, key: Hashable, value: Any) -> None:
         self._new[key] = value
@@ -65,22 +82,9 @@ class Generations:
 _MISSING: Any = object()
 
 
-def last(memo: Memo, key: Hashable) -> Any:
-    """What a function kept when it was called last, from which it can make its next result more cheaply; None for
-    nothing. A result must be the same without it: tests/property sees to that."""
-    return memo.last(key) if isinstance(memo, Generations) else None
-
-
-def keep(memo: Memo, key: Hashable, value: Any) -> None:
-    if isinstance(memo, Generations):
-        memo.keep(key, value)
-
-
 def learned(memo: Memo, value: R, function: Callable[..., R], /, *args: object) -> R:
     """What `function` gives for the arguments, if that is known already; else `value`, which equals it and was cheaper
     to make, and from now on is what it gives."""
-    if not isinstance(memo, Generations):
-        return value
     key = (function, args)
     found: R = memo.last(key) or value
     memo.keep(key, found)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
-from xds_server.memo import Memo, keep, last
+from xds_server.memo import Memo
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -16,10 +16,10 @@ X = TypeVar("X", bound=Hashable)
 
 
 class _Parts:
-    __slots__ = ("collections", "context", "members", "result")
+    __slots__ = ("inputs", "members", "result")
 
-    def __init__(self, collections: tuple[Fixed[Any, Any], ...], context: object) -> None:
-        self.collections, self.context = collections, context
+    def __init__(self, inputs: tuple[tuple[Fixed[Any, Any], ...], object]) -> None:
+        self.inputs = inputs
         self.members: dict[Any, tuple[tuple[Any, Any, Any], ...]] = {}
         self.result: Fixed[Any, Fixed[Any, Any]] = EMPTY
 
@@ -33,11 +33,15 @@ def partitioned(
 ) -> Fixed[G, Fixed[M, R]]:
     """Group -> member -> value. `spread` names the groups of a row, and for each what the row is called there and what
     it is; names within a group are the row's own. context: all else that `spread` depends on."""
-    place = (partitioned, name, spread.__code__)
-    before: _Parts | None = last(memo, place)
-    keep(memo, place, None)
-    if before is None or before.context != context or len(before.collections) != len(collections):
-        state = _Parts(collections, context)
+    place = (partitioned, name, id(spread.__code__))
+    before: _Parts | None = memo.last(place)
+    inputs = (collections, context)
+    if before is not None and before.inputs == inputs:
+        memo.keep(place, before)
+        return before.result
+    memo.keep(place, None)
+    if before is None or before.inputs[1] != context or len(before.inputs[0]) != len(collections):
+        state = _Parts(inputs)
         made: dict[G, dict[M, R]] = {}
         for number, rows in enumerate(collections):
             for key, value in rows.items():
@@ -50,7 +54,7 @@ def partitioned(
     else:
         state = before
         edits: dict[G, dict[M, R | None]] = {}
-        for number, (old, new) in enumerate(zip(state.collections, collections, strict=True)):
+        for number, (old, new) in enumerate(zip(state.inputs[0], collections, strict=True)):
             for key in changed(old, new):
                 members = tuple(spread(key, new[key])) if key in new else ()
                 for group, member, _ in state.members.pop((number, key), ()):
@@ -60,9 +64,9 @@ def partitioned(
                 if members:
                     state.members[number, key] = members
         groups = {group: edited(state.result.get(group, EMPTY), found) for group, found in edits.items()}
-        state.collections = collections
+        state.inputs = inputs
         state.result = edited(state.result, {group: found or None for group, found in groups.items()})
-    keep(memo, place, state)
+    memo.keep(place, state)
     return state.result
 
 
@@ -70,9 +74,12 @@ def united(
     memo: Memo, name: Hashable, collections: Mapping[str, Fixed[Any, R]], of: Callable[[R], Iterable[X]]
 ) -> Fixed[X, X]:
     """All that `of` finds in the rows of some collections, each once."""
-    place = (united, name, of.__code__)
-    before: tuple[dict[str, Fixed[Any, Any]], dict[X, int], Fixed[X, X]] | None = last(memo, place)
-    keep(memo, place, None)
+    place = (united, name, id(of.__code__))
+    before: tuple[dict[str, Fixed[Any, Any]], dict[X, int], Fixed[X, X]] | None = memo.last(place)
+    if before is not None and before[0] == collections:
+        memo.keep(place, before)
+        return before[2]
+    memo.keep(place, None)
     olds, counts, result = before or ({}, {}, EMPTY)
     touched: dict[X, None] = {}
     for label in dict.fromkeys((*olds, *collections)):
@@ -94,7 +101,7 @@ def united(
             del counts[found]
             edits[found] = None
     result = edited(result, edits)
-    keep(memo, place, (dict(collections), counts, result))
+    memo.keep(place, (dict(collections), counts, result))
     return result
 
 
@@ -118,9 +125,12 @@ def rekeyed(
 ) -> tuple[Fixed[G, R], Mapping[G, Mapping[Any, R]]]:
     """All that `spread` finds in the rows of some collections, by the keys that it gives; and what has a key that
     something else has too, of which the row that comes first counts. rank: of (collection, key of the row)."""
-    place = (rekeyed, name, spread.__code__)
-    before: _Named | None = last(memo, place)
-    keep(memo, place, None)
+    place = (rekeyed, name, id(spread.__code__))
+    before: _Named | None = memo.last(place)
+    if before is not None and before.collections == collections:
+        memo.keep(place, before)
+        return before.result, before.several
+    memo.keep(place, None)
     state = before or _Named()
     edits = _rekeyed(state, collections, spread, rank)
     if edits is None:
@@ -137,7 +147,7 @@ def rekeyed(
                 state.several[found] = same
     state.result = edited(state.result, edits)
     state.collections = dict(collections)
-    keep(memo, place, state)
+    memo.keep(place, state)
     return state.result, state.several
 
 

@@ -8,7 +8,7 @@ from itertools import chain, islice
 from typing import Any, TypeVar, overload
 
 from xds_server.incremental.fixed import Fixed, changed
-from xds_server.memo import Memo, keep, last
+from xds_server.memo import Memo
 
 V = TypeVar("V")
 R = TypeVar("R")
@@ -90,25 +90,25 @@ class _Cut:
 
 def pieces(memo: Memo, name: Hashable, rows: Fixed[Any, V], of: Callable[[V], Iterable[R]]) -> Pieces[R]:
     """All that `of` finds in the rows, in the order of their keys."""
-    place = (pieces, name, of.__code__)
-    state: _Cut | None = last(memo, place)
-    keep(memo, place, None)
+    place = (pieces, name, id(of.__code__))
+    state: _Cut | None = memo.last(place)
+    memo.keep(place, None)
     if state is None:
         state = _Cut(rows, of)
         state.result = Pieces(tuple(state.values))
     elif state.rows is not rows:
         state.edit(rows)
         state.result = Pieces(tuple(state.values))
-    keep(memo, place, state)
+    memo.keep(place, state)
     return state.result
 
 
 def mapped(memo: Memo, name: Hashable, rows: Pieces[V], function: Callable[[tuple[V, ...]], R]) -> tuple[R, ...]:
     """`function` of each piece. name: says all else that it depends on."""
-    place = (mapped, name, function.__code__)
-    before: dict[int, tuple[tuple[V, ...], R]] = last(memo, place) or {}
-    keep(memo, place, None)
+    place = (mapped, name, id(function.__code__))
+    before: dict[int, tuple[tuple[V, ...], R]] = memo.last(place) or {}
+    memo.keep(place, None)
     # A piece that is kept keeps its id.
     now = {id(piece): before.get(id(piece)) or (piece, function(piece)) for piece in rows.pieces}
-    keep(memo, place, now)
+    memo.keep(place, now)
     return tuple(now[id(piece)][1] for piece in rows.pieces)

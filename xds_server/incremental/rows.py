@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
-from xds_server.memo import Memo, keep, last
+from xds_server.memo import Memo
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -54,14 +54,18 @@ class _Remembering(Mapping[K, V]):
         return len(self._rows)
 
 
+_Inputs = tuple[Fixed[Any, Any], tuple[Fixed[Any, Any], ...], object]
+"""The rows, what functions look things up in, and the context."""
+
+
 class _Rows:
     """What `derived` made last, and who looked up what: (slot, key) -> keys of rows. That a row looks up its own key
     goes without saying."""
 
-    __slots__ = ("context", "items", "looked_up", "readers", "result", "sources")
+    __slots__ = ("inputs", "looked_up", "readers", "result")
 
-    def __init__(self, items: Fixed[Any, Any], sources: tuple[Fixed[Any, Any], ...], context: object) -> None:
-        self.items, self.sources, self.context = items, sources, context
+    def __init__(self, inputs: _Inputs) -> None:
+        self.inputs = inputs
         self.result: Fixed[Any, Any] = EMPTY
         self.readers: dict[tuple[int, object], set[Any]] = {}
         self.looked_up: dict[Any, tuple[tuple[int, object], ...]] = {}
@@ -78,10 +82,12 @@ class _Rows:
             for place in places:
                 self.readers.setdefault(place, set()).add(key)
 
-    def stale(self, items: Fixed[Any, Any], sources: tuple[Fixed[Any, Any], ...]) -> set[Any]:
+    def stale(self, inputs: _Inputs) -> set[Any]:
         """The keys of the rows that may differ now."""
-        found = set(changed(self.items, items))
-        for slot, (old, new) in enumerate(zip(self.sources, sources, strict=True)):
+        before, old_sources, _ = self.inputs
+        items, sources, _ = inputs
+        found = set(changed(before, items))
+        for slot, (old, new) in enumerate(zip(old_sources, sources, strict=True)):
             if old is new:
                 continue
             others = changed(old, new)
@@ -110,12 +116,16 @@ def derived(
     It is asked again for rows that differ from those of the last call with this `name`, or whose lookups would have
     another result; and for all rows when `context`, all else that it depends on, is not equal to the last.
     """
-    place = (derived, name, function.__code__)
-    before: _Rows | None = last(memo, place)
-    keep(memo, place, None)  # in case that the function raises
+    place = (derived, name, id(function.__code__))
+    before: _Rows | None = memo.last(place)
+    inputs: _Inputs = (items, lookups.sources, context)
+    if before is not None and before.inputs == inputs:
+        memo.keep(place, before)
+        return before.result
+    memo.keep(place, None)  # in case that the function raises
     made = lookups.made
-    if before is None or before.context != context or len(before.sources) != len(lookups.sources):
-        state = _Rows(items, lookups.sources, context)
+    if before is None or before.inputs[2] != context or len(before.inputs[1]) != len(lookups.sources):
+        state = _Rows(inputs)
         rows: dict[K, R] = {}
         for key, value in items.items():
             made.clear()
@@ -128,13 +138,13 @@ def derived(
     else:
         state = before
         edits: dict[K, R | None] = {}
-        for key in before.stale(items, lookups.sources):
+        for key in before.stale(inputs):
             made.clear()
             result = function(key, items[key]) if key in items else None
             state.remember(key, made)
             if result is None or result != state.result.get(key):  # an equal value stays the same object
                 edits[key] = result
-        state.items, state.sources = items, lookups.sources
+        state.inputs = inputs
         state.result = edited(state.result, edits)
-    keep(memo, place, state)
+    memo.keep(place, state)
     return state.result
