@@ -14,7 +14,7 @@ from xds_server.envoy.name_tables import name_table
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES, Resource, Resources
 from xds_server.envoy.routes import route_configuration, written
 from xds_server.envoy.secrets import secret
-from xds_server.incremental import Fixed, Pieces, derived, fixed, mapped, rekeyed, united
+from xds_server.incremental import Fixed, Pieces, derived, fixed, mapped, rekeyed, stable, united
 from xds_server.memo import Memo, no_memo
 from xds_server.mesh.model import RouteTable, View
 from xds_server.mesh.origin import Origin
@@ -59,7 +59,7 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
     in_pieces = derived(memo, ("large", group), _in_pieces, view.route_tables)
     tables = {
         "small": derived(memo, ("small", group), small, view.route_tables),
-        "large": fixed((name, large(table)) for name, table in in_pieces.items()),
+        "large": stable(memo, ("written", group), fixed((name, large(table)) for name, table in in_pieces.items())),
     }
     listeners = {
         "listeners": made("listeners", listener, view.listeners),

@@ -9,7 +9,7 @@ what was kept: without a memo all is made from nothing, and tests/property compa
 from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
 from xds_server.incremental.groups import partitioned, rekeyed, united
 from xds_server.incremental.order import Pieces, mapped, pieces
-from xds_server.incremental.rows import Lookups, derived
+from xds_server.incremental.rows import Lookups, derived, stable
 
 __all__ = [
     "EMPTY",
@@ -24,5 +24,6 @@ __all__ = [
     "partitioned",
     "pieces",
     "rekeyed",
+    "stable",
     "united",
 ]

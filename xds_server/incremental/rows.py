@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
 from xds_server.memo import Memo
@@ -17,12 +17,14 @@ _EVERY = object()
 
 
 class Lookups:
-    """Collections in which the function of `derived` may look things up; what it looked up is remembered."""
+    """Collections in which the function of `derived` may look things up; what it looked up is remembered.
 
-    def __init__(self, *sources: Fixed[Any, Any]) -> None:
-        self.sources = sources
+    sources: each is a `Fixed`, also where its type only says what can be done with its views."""
+
+    def __init__(self, *sources: Mapping[Any, Any]) -> None:
+        self.sources = cast("tuple[Fixed[Any, Any], ...]", sources)
         self.made: list[tuple[int, object]] = []
-        self.views = tuple(_Remembering(source, slot, self.made) for slot, source in enumerate(sources))
+        self.views = tuple(_Remembering(source, slot, self.made) for slot, source in enumerate(self.sources))
 
 
 class _Remembering(Mapping[K, V]):
@@ -148,3 +150,12 @@ def derived(
         state.result = edited(state.result, edits)
     memo.keep(place, state)
     return state.result
+
+
+def stable(memo: Memo, name: Hashable, rows: Fixed[K, V]) -> Fixed[K, V]:
+    """The last collection of this name, if it has the same rows; for few rows that are put together each time."""
+    place = (stable, name)
+    before: Fixed[K, V] | None = memo.last(place)
+    result = rows if before is None or changed(before, rows) else before
+    memo.keep(place, result)
+    return result

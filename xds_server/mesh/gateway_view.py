@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from xds_server.diagnostics import diagnostic
-from xds_server.incremental import Fixed, Pieces, derived, fixed, pieces, united
+from xds_server.incremental import Fixed, Pieces, derived, fixed, pieces, stable, united
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_chains import Bindings, PassingChains, served_names
@@ -48,8 +48,8 @@ Servers = tuple[BoundServer, ...]
 def gateway_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
     gathered = Gathered()
     made = GatewayView(mesh, proxy, memo, gathered)
-    own = gathered.part(listeners=tuple(made.listeners), route_tables=tuple(made.route_tables))
-    return {"": fixed({"": own}), **made.hosts}
+    own = gathered.alone(memo, listeners=tuple(made.listeners), route_tables=tuple(made.route_tables))
+    return {"": stable(memo, ("gateway", proxy), fixed({"": own})), **made.hosts}
 
 
 class GatewayView:

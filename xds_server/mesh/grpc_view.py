@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import derived, fixed
+from xds_server.incremental import derived, fixed, stable
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
@@ -61,9 +61,12 @@ def grpc_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
 
     key = ("targets", proxy.namespace, proxy.labels)
     context = (found.by_wildcard, *beside_lookups(mesh))
+    as_server = Gathered()
     servers, notes = _grpc_servers(mesh, proxy, memo)
+    as_server.notes += notes
+    own = as_server.alone(memo, grpc_servers=servers)
     return {
-        "": fixed({"": Part(grpc_servers=servers, diagnostics=notes)}),
+        "": stable(memo, ("servers", proxy), fixed({"": own})),
         "targets": derived(memo, key, targets, found.services, lookups, context),
     }
 

@@ -5,9 +5,9 @@ Every step is a collection made from collections (`incremental`), so that a chan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -79,9 +79,8 @@ def kubernetes_services(
 ) -> tuple[Fixed[Named, Located], Fixed[Named, core.Service]]:
     """Those with their endpoints, and apart from them the ExternalNames."""
     tables = snapshot.of(core.Service)
-    named = derived(
-        memo, "named by slices", lambda key, _: only_names(index.slices_of(key)) or None, _fixed(index.slices)
-    )
+    listed = cast("Fixed[Named, Any]", index.slices)
+    named = derived(memo, "named by slices", lambda key, _: only_names(index.slices_of(key)) or None, listed)
     lookups = Lookups(named)
     resolved = lookups.views[0]
 
@@ -91,9 +90,7 @@ def kubernetes_services(
         return _converted(kube, kubernetes_service, resolved.get(key, False), default_export)
 
     converted = derived(memo, "services", convert, tables, lookups, default_export)
-    sources = Lookups(
-        snapshot.of(core.Endpoints), *_all_fixed(index.slices, index.pods, index.pods_in, index.nodes, index.entries)
-    )
+    sources = Lookups(snapshot.of(core.Endpoints), index.slices, index.pods, index.pods_in, index.nodes, index.entries)
     legacy, slices, pods, pods_in, nodes, entries = sources.views
     known = Workloads(pods, pods_in, nodes, slices, entries)
 
@@ -111,14 +108,6 @@ def kubernetes_services(
     notes += [notes_of(memo, "services", converted), notes_of(memo, "located services", located)]
     outer = derived(memo, "outer", lambda key, kube: kube if kube.spec.type == "ExternalName" else None, tables)
     return located, outer
-
-
-def _all_fixed(*rows: Mapping[Any, Any]) -> Iterator[Fixed[Any, Any]]:
-    return map(_fixed, rows)
-
-
-def _fixed(rows: Mapping[Any, Any]) -> Fixed[Any, Any]:
-    return rows if isinstance(rows, Fixed) else fixed(rows)
 
 
 def endpoint_inputs(
@@ -166,7 +155,7 @@ def entry_services_of(
         return Converted(found.object, tuple(services), tuple(said))
 
     addressed = derived(memo, "addressed entries", address, converted, given)
-    sources = Lookups(*_all_fixed(index.pods_in, index.nodes, index.entries))
+    sources = Lookups(index.pods_in, index.nodes, index.entries)
     pods_in, nodes, workload_entries = sources.views
     known = Workloads(pods_in=pods_in, nodes=nodes, entries=workload_entries)
 

@@ -7,7 +7,7 @@ from itertools import chain
 from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Pieces, derived, fixed, partitioned, pieces
+from xds_server.incremental import Fixed, Pieces, derived, fixed, partitioned, pieces, stable
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.chains import distinct
@@ -69,12 +69,18 @@ class Outbound:
         found, notes = places(mesh, proxy, scope, seen.services, memo)
         self._gathered.notes += notes
         listeners = [self._virtual_outbound()] if self._captures else []
-        proxies: Fixed[Any, Part] = fixed(enumerate(self._http_proxies()))
+        proxies = self._same(PROXY, dict(enumerate(self._http_proxies())))
         self.parts["alone"] = self._places_alone(found)
         shared = derived(memo, ("shared", self._key), lambda place, offers: offers if place.shared else None, found)
-        self.parts["shared"] = fixed((place, self._shared(place, shared[place])) for place in sorted(shared))
+        self.parts["shared"] = self._same(
+            "shared", {place: self._shared(place, shared[place]) for place in sorted(shared)}
+        )
         self.parts[PROXY] = proxies
-        self.parts["outbound"] = fixed({"": self._gathered.part(listeners=tuple(listeners))})
+        own = self._gathered.alone(memo, listeners=tuple(listeners))
+        self.parts["outbound"] = self._same("outbound", {"": own})
+
+    def _same(self, name: str, parts: dict[Any, Part]) -> Fixed[Any, Part]:
+        return stable(self._memo, (name, self._key), fixed(parts))
 
     # --- places ------------------------------------------------------------------------------------------
 
@@ -134,7 +140,7 @@ class Outbound:
         listener = self._listener(
             place, ordered, name, served, lambda: set(chain.from_iterable(ranges.values())), raw, gathered, origins
         )
-        return gathered.part(listeners=listener, route_tables=tuple(tables))
+        return gathered.alone(memo, listeners=listener, route_tables=tuple(tables))
 
     def _listener(
         self,
@@ -236,7 +242,7 @@ class Outbound:
         chain = self._memo(_http_chain, name, tuple(origins[:1]))
         listener = self._memo(_listener, place, (chain,), None, origins)
         gathered = Gathered()
-        return gathered.part(listeners=self._granted(listener, gathered), route_tables=(table,))
+        return gathered.alone(self._memo, listeners=self._granted(listener, gathered), route_tables=(table,))
 
     # --- route tables --------------------------------------------------------------------------------------
 

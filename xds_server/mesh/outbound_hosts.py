@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xds_server.incremental import Fixed, Pieces, derived, fixed, pieces, rekeyed
+from xds_server.incremental import Fixed, Pieces, derived, fixed, pieces, rekeyed, stable
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo, canonical
 from xds_server.mesh import names
@@ -60,7 +60,9 @@ class Hosts:
         for domain, same in several.items():
             for _, host in sorted(same)[1:]:
                 lost.setdefault(host, set()).add(domain)
-        losses = fixed((host, canonical(memo, frozenset(found))) for host, found in lost.items())
+        losses = stable(
+            memo, ("losses", key), fixed((host, canonical(memo, frozenset(found))) for host, found in lost.items())
+        )
         served = self._served(key, offers, plain, losses)
         self._parts[f"hosts of {name}"] = served
         hosts = pieces(memo, ("hosts", key), served, lambda part: part.virtual_hosts)

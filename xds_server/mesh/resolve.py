@@ -110,7 +110,7 @@ def looking(mesh: Mesh, *more: Fixed[Any, Any]) -> tuple[Lookups, Mesh]:
         routes.by_name,
         mesh.secrets,
     )
-    lookups = Lookups(*sources, *more)  # type: ignore[arg-type]  # here they are collections, not views of them
+    lookups = Lookups(*sources, *more)
     by_host, by_alias, endpoints, spelling, rules_by_host, by_name, secrets = lookups.views[: len(sources)]
     seen = replace(
         mesh,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Lookups, Pieces, derived, fixed, pieces, united
+from xds_server.incremental import Fixed, Lookups, Pieces, derived, fixed, pieces, stable, united
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.inbound import Inbound
@@ -29,12 +29,14 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
     seen = mesh_routes(mesh, proxy.namespace, limits.egress, memo)
     gathered.notes += _unknown_hosts(limits, seen, memo)
-    own = gathered.part(
+    own = gathered.alone(
+        memo,
         listeners=tuple(inbound.listeners),
         route_tables=tuple(inbound.route_tables),
         name_tables=(_name_table(mesh, proxy, limits, seen, memo),) if proxy.dns_capture else (),
     )
-    return {"inbound": fixed({"": own}), **outbound(mesh, _client(mesh, proxy), limits, seen, memo)}
+    own_parts = stable(memo, ("inbound", proxy), fixed({"": own}))
+    return {"inbound": own_parts, **outbound(mesh, _client(mesh, proxy), limits, seen, memo)}
 
 
 def _client(mesh: Mesh, proxy: Proxy) -> Proxy:

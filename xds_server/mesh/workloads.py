@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Lookups, derived, partitioned, rekeyed, united
+from xds_server.incremental import EMPTY, Lookups, derived, partitioned, rekeyed, united
 from xds_server.kube import core
 from xds_server.kube.discovery import EndpointSlice
 from xds_server.kube.istio.workload_entry import WorkloadEntry
@@ -47,11 +47,11 @@ class Workloads(Value, frozen=True, eq=False, gc=False):
     """Pods by name, and by namespace; Nodes by name; EndpointSlices by the service that they belong to; WorkloadEntries
     by namespace."""
 
-    pods: Mapping[Named, Pod] = {}
-    pods_in: Mapping[str, Mapping[Named, Pod]] = {}
-    nodes: Mapping[str, core.Node] = {}
-    slices: Mapping[Named, Mapping[Named, EndpointSlice]] = {}
-    entries: Mapping[str, Mapping[Named, Workload]] = {}
+    pods: Mapping[Named, Pod] = EMPTY
+    pods_in: Mapping[str, Mapping[Named, Pod]] = EMPTY
+    nodes: Mapping[str, core.Node] = EMPTY
+    slices: Mapping[Named, Mapping[Named, EndpointSlice]] = EMPTY
+    entries: Mapping[str, Mapping[Named, Workload]] = EMPTY
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
