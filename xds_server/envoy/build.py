@@ -52,7 +52,7 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
         assert isinstance(table.virtual_hosts, Pieces)
         in_client = table.in_client
         key = ("pieces", group, table.name, in_client)
-        parts = mapped(memo, key, table.virtual_hosts, lambda hosts: written(hosts, in_client))
+        parts = mapped(memo, key, table.virtual_hosts, lambda hosts: memo(written, hosts, in_client))
         found = attempt(memo, _ref(table.origins), route_configuration, table, parts)
         return (None, (found,)) if isinstance(found, Diagnostic) else found
 
