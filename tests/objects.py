@@ -67,4 +67,4 @@ def seen(*texts: str, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_memo) -> tup
     """The view of a proxy, and all diagnostics of resolving and viewing."""
     mesh = resolve(snapshot(*texts), memo)
     result = view(mesh, proxy, memo)
-    return result, tuple(dict.fromkeys((*mesh.diagnostics, *result.diagnostics)))
+    return result.whole(), tuple(dict.fromkeys((*mesh.diagnostics, *result.diagnostics)))

@@ -7,6 +7,7 @@ import msgspec
 from xds_server.diagnostics import Diagnostic
 from xds_server.envoy.build import build
 from xds_server.envoy.resource import Resources
+from xds_server.incremental import layered
 from xds_server.kube.snapshot import Snapshot
 from xds_server.memo import Memo, no_memo
 from xds_server.mesh.model import View
@@ -35,11 +36,16 @@ def translate(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_
 def view_of(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY) -> View:
     """The half-way stage: what the objects mean to a proxy, before it is written down for Envoy."""
     mesh = resolve(snapshot, no_memo)
-    return view(mesh, placed_proxy(mesh.registry, proxy), no_memo)
+    return view(mesh, placed_proxy(mesh.registry, proxy), no_memo).whole()
 
 
 def _translation(snapshot: Snapshot, mesh: Mesh, proxy: Proxy, memo: Memo) -> Translation:
-    seen = memo(view, mesh, proxy, memo)
-    resources, bugs = build(seen, memo, proxy)
-    found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs}
-    return Translation(resources, tuple(sorted(found, key=Diagnostic.sort_key)))
+    seen = view(mesh, proxy, memo)
+    shared, bugs = memo(build, seen.shared, memo, seen.seat)
+    own, more_bugs = memo(build, seen.own, no_memo)
+    by_type = {
+        type_url: layered(memo, (type_url, proxy), rows, own.by_type[type_url])
+        for type_url, rows in shared.by_type.items()
+    }
+    found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs, *more_bugs}
+    return Translation(Resources(by_type), tuple(sorted(found, key=Diagnostic.sort_key)))

@@ -9,7 +9,7 @@ what was kept: without a memo all is made from nothing, and tests/property compa
 from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
 from xds_server.incremental.groups import partitioned, rekeyed, united
 from xds_server.incremental.order import Pieces, mapped, pieces
-from xds_server.incremental.rows import Lookups, derived, stable
+from xds_server.incremental.rows import Lookups, derived, layered, stable
 
 __all__ = [
     "EMPTY",
@@ -20,6 +20,7 @@ __all__ = [
     "derived",
     "edited",
     "fixed",
+    "layered",
     "mapped",
     "partitioned",
     "pieces",

@@ -109,6 +109,17 @@ def edited(old: Fixed[K, V], edits: Mapping[K, V | None]) -> Fixed[K, V]:
     return new
 
 
+def followed(new: Fixed[K, V], old: Fixed[K, V], touched: Iterable[K]) -> Fixed[K, V]:
+    """`new`, which nobody else knows yet and which was not made of `old` but differs from it in no other keys than
+    these; `old` itself if it does not differ."""
+    real = [key for key in touched if old.get(key) is not new.get(key)]
+    if not real:
+        return old
+    assert isinstance(new, (_Edited, _Whole))
+    new.former = (weakref.ref(old), real)
+    return new
+
+
 def _apart(rows: Fixed[K, V]) -> tuple[_Whole[K, V], dict[K, V | None]]:
     """A mapping as one that has all of its rows, and the edits of that."""
     if isinstance(rows, _Edited):

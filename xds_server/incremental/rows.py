@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, TypeVar, cast
 
-from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed
+from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed, followed
 from xds_server.memo import Memo
 
 K = TypeVar("K")
@@ -159,3 +159,17 @@ def stable(memo: Memo, name: Hashable, rows: Fixed[K, V]) -> Fixed[K, V]:
     result = rows if before is None or changed(before, rows) else before
     memo.keep(place, result)
     return result
+
+
+def layered(memo: Memo, name: Hashable, below: Fixed[K, V], above: Fixed[K, V]) -> Fixed[K, V]:
+    """The rows of both, of those with the same key that above. It takes no more room than what is above."""
+    place = (layered, name)
+    before: tuple[Fixed[K, V], Fixed[K, V], Fixed[K, V]] | None = memo.last(place)
+    if before is None or before[0] is not below or before[1] is not above:
+        result = edited(below, above)
+        if before is not None and result is not below:
+            touched = {*changed(before[0], below), *changed(before[1], above)}
+            result = followed(result, before[2], touched)
+        before = (below, above, result)
+    memo.keep(place, before)
+    return before[2]

@@ -19,6 +19,7 @@ from xds_server.mesh import names
 from xds_server.mesh.endpoints import labels_of
 from xds_server.mesh.model import Labels, Service, Value
 from xds_server.mesh.origin import Origin
+from xds_server.mesh.placement import prioritised_labels
 from xds_server.mesh.policy import Layer
 from xds_server.mesh.visibility import exported_to, visible
 
@@ -58,13 +59,13 @@ class Rules(Value, frozen=True, eq=False, gc=False):
 class RuleIndex(Value, frozen=True, eq=False, gc=False):
     """All rules by their host: namespace and labels of its clients -> what is said to them.
     by_host: those of hosts, by_wildcard: those of wildcards such as `*.shop.svc.cluster.local`.
-    ask_for_labels: whether some are only for clients with some labels."""
+    asked: the labels of clients on which something depends."""
 
     by_host: Mapping[str, Mapping[Key, Rules]] = {}
     by_wildcard: Fixed[str, Fixed[Key, Rules]] = EMPTY
     diagnostics: tuple[Diagnostic, ...] = ()
     root: str = ROOT_NAMESPACE
-    ask_for_labels: bool = False
+    asked: Mapping[str, str] = EMPTY
 
     def find(self, service: Service, client_namespace: str, labels: Labels | None = ()) -> Rules | None:
         """labels: the client's; None: unknown, so that every selector holds."""
@@ -143,8 +144,19 @@ def rule_index(
         partitioned(memo, "rules by wildcard", by_host(True), found),
         tuple(united(memo, "notes on rules", {"": found}, lambda made: made[1])),
         root,
-        bool(united(memo, "labels asked for by rules", {"": found}, lambda made: made[0].selector)),
+        united(memo, "labels asked for by rules", {"": objects}, _labels),
     )
+
+
+def _labels(rule: DestinationRule) -> Iterator[str]:
+    """Of clients, those that it asks for."""
+    selector = rule.spec.workload_selector
+    yield from selector.match_labels if selector else ()
+    policies = (rule.spec.traffic_policy, *(subset.traffic_policy for subset in rule.spec.subsets))
+    for policy in filter(None, policies):
+        balancers = (policy.load_balancer, *(setting.load_balancer for setting in policy.port_level_settings))
+        for balancer in filter(None, balancers):
+            yield from prioritised_labels(balancer.locality_lb_setting)
 
 
 def _age(rule: DestinationRule) -> tuple[str, str, str]:

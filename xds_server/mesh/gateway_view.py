@@ -37,7 +37,7 @@ from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh, age, beside_lookups, looking
-from xds_server.mesh.route_tables import Gathered, Part, Parts, merge, routes_for
+from xds_server.mesh.route_tables import Gathered, Part, Sight, merge, routes_for
 from xds_server.mesh.routes.clients import Client
 from xds_server.mesh.routes.virtual_service import HttpRoutes
 from xds_server.mesh.server_tls import server_tls
@@ -45,11 +45,11 @@ from xds_server.mesh.server_tls import server_tls
 Servers = tuple[BoundServer, ...]
 
 
-def gateway_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
+def gateway_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Sight:
     gathered = Gathered()
     made = GatewayView(mesh, proxy, memo, gathered)
     own = gathered.alone(memo, listeners=tuple(made.listeners), route_tables=tuple(made.route_tables))
-    return {"": stable(memo, ("gateway", proxy), fixed({"": own})), **made.hosts}
+    return Sight(proxy, fixed({"": stable(memo, ("gateway", proxy), fixed({"": own})), **made.hosts}))
 
 
 class GatewayView:
@@ -64,7 +64,7 @@ class GatewayView:
         self._passing = PassingChains(mesh, proxy, self._bindings, memo, gathered)
         self.listeners: list[Listener] = []
         self.route_tables: list[RouteTable] = []
-        self.hosts: Parts = {}
+        self.hosts: dict[str, Fixed[str, Part]] = {}
         self._over_quic: dict[tuple[str, int], list[Chain]] = {}
         for (address, port), servers in bound_servers(mesh, proxy, memo, gathered.notes).items():
             self._add(address, port, servers)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import derived, fixed, stable
+from xds_server.incremental import Fixed, derived, fixed
 from xds_server.memo import Memo
 from xds_server.mesh import names
 from xds_server.mesh.backends import BackendRef
@@ -32,15 +32,21 @@ from xds_server.mesh.model import (
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Mesh, beside_lookups, looking
-from xds_server.mesh.route_tables import Gathered, Part, Parts
+from xds_server.mesh.route_tables import Gathered, Part, Sight, same_part
 from xds_server.mesh.scope import EVERYTHING
 from xds_server.mesh.service_hosts import ServiceRoutes, mesh_routes
+from xds_server.mesh.topology import anywhere, seat_of
 from xds_server.mesh.visibility import visible
 
 ANY_ADDRESS = ("0.0.0.0", "::")
 
 
-def grpc_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
+def grpc_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Sight:
+    seat = seat_of(mesh, proxy)
+    return Sight(seat, memo(_targets, mesh, anywhere(seat), memo), _as_server(mesh, proxy, memo))
+
+
+def _targets(mesh: Mesh, proxy: Proxy, memo: Memo) -> Fixed[str, Fixed[str, Part]]:
     found = mesh_routes(mesh, proxy.namespace, EVERYTHING.egress, memo)
     lookups, known = looking(mesh, found.by_host)
 
@@ -59,25 +65,18 @@ def grpc_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
             listeners += [_api_listener(service, port, host) for host in hosts]
         return gathered.part(api_listeners=tuple(listeners), route_tables=tuple(tables)) if tables else None
 
-    key = ("targets", proxy.namespace, proxy.labels)
+    key = ("targets", proxy)
     context = (found.by_wildcard, *beside_lookups(mesh))
-    as_server = Gathered()
-    servers, notes = _grpc_servers(mesh, proxy, memo)
-    as_server.notes += notes
-    own = as_server.alone(memo, grpc_servers=servers)
-    return {
-        "": stable(memo, ("servers", proxy), fixed({"": own})),
-        "targets": derived(memo, key, targets, found.services, lookups, context),
-    }
+    return fixed({"targets": derived(memo, key, targets, found.services, lookups, context)})
 
 
-def _grpc_servers(mesh: Mesh, proxy: Proxy, memo: Memo) -> tuple[tuple[GrpcServer, ...], tuple[Diagnostic, ...]]:
+def _as_server(mesh: Mesh, proxy: Proxy, memo: Memo) -> Part:
     """What the workload asks for when it is a gRPC server that takes its configuration from xDS (gRFC A36), for each
     port to which a service leads."""
     notes: list[Diagnostic] = []
     ports = list(service_ports(mesh, proxy, Connections(), notes)) if proxy.labels else []
     servers = (memo(_grpc_server, address, port.port.number, port.origin) for port in ports for address in ANY_ADDRESS)
-    return tuple(servers), tuple(notes)
+    return same_part(memo, Part(grpc_servers=tuple(servers), diagnostics=tuple(notes)))
 
 
 def _grpc_server(address: str, port: int, origin: Origin) -> GrpcServer:

@@ -39,7 +39,7 @@ from xds_server.mesh.outbound_places import (
 )
 from xds_server.mesh.proxy import Interception, Proxy
 from xds_server.mesh.resolve import Mesh, beside_lookups, looking
-from xds_server.mesh.route_tables import Gathered, Part, Parts
+from xds_server.mesh.route_tables import Gathered, Part
 from xds_server.mesh.scope import Egress, Scope
 from xds_server.mesh.service_hosts import MeshRoutes, ServiceRoutes, domains, takes
 from xds_server.mesh.special_backends import OWN, black_hole, passthrough
@@ -48,7 +48,7 @@ PROXY = "the HTTP proxy"
 """The label of the parts that are listeners for clients of an HTTP proxy."""
 
 
-def outbound(mesh: Mesh, proxy: Proxy, scope: Scope, seen: MeshRoutes, memo: Memo) -> Parts:
+def outbound(mesh: Mesh, proxy: Proxy, scope: Scope, seen: MeshRoutes, memo: Memo) -> dict[str, Fixed[Any, Part]]:
     made = Outbound(mesh, proxy, scope, seen, memo)
     return made.parts
 
@@ -64,7 +64,7 @@ class Outbound:
         self._gathered = Gathered()
         self._members = partitioned(memo, ("members", proxy.namespace, scope.egress), _by_parent, seen.services)
         self._unknown = self._unknown_destination()
-        self.parts: Parts = {}
+        self.parts: dict[str, Fixed[Any, Part]] = {}
         self._hosts = Hosts(mesh, proxy, scope, seen, memo, self._unknown, self.parts)
         found, notes = places(mesh, proxy, scope, seen.services, memo)
         self._gathered.notes += notes

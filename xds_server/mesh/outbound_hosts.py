@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from xds_server.incremental import Fixed, Pieces, derived, fixed, pieces, rekeyed, stable
 from xds_server.kube.istio.virtual_service import VirtualService
@@ -12,7 +13,7 @@ from xds_server.mesh.model import Destination, Forward, Match, Respond, Route, R
 from xds_server.mesh.outbound_places import Offer, Place
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Key, Mesh, beside_lookups, looking
-from xds_server.mesh.route_tables import Gathered, Part, Parts
+from xds_server.mesh.route_tables import Gathered, Part
 from xds_server.mesh.scope import Scope
 from xds_server.mesh.service_hosts import MeshRoutes, ServiceRoutes, domains, with_port
 from xds_server.mesh.special_backends import OWN
@@ -28,7 +29,7 @@ class Hosts:
     unknown: the backend for hosts that nobody knows, empty for none. parts: where what a table needs is put."""
 
     def __init__(
-        self, mesh: Mesh, proxy: Proxy, scope: Scope, seen: MeshRoutes, memo: Memo, unknown: str, parts: Parts
+        self, mesh: Mesh, proxy: Proxy, scope: Scope, seen: MeshRoutes, memo: Memo, unknown: str, parts: dict[str, Any]
     ) -> None:
         self._mesh, self._proxy, self._scope, self._seen, self._memo = mesh, proxy, scope, seen, memo
         self._unknown, self._parts = unknown, parts

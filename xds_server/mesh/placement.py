@@ -7,7 +7,7 @@ proxy would notice that there is a reason to fail over (istio#48084, #12961).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from math import ceil
 
 import msgspec
@@ -49,10 +49,15 @@ def placement(setting: dr.LocalityLbSetting | None, locality: Locality, labels: 
     failover = tuple((entry.from_, entry.to) for entry in setting.failover)
     if not setting.failover_priority:
         return Placement(locality, (), failover=failover) if locality.region else None
-    wanted = {entry.partition("=")[0] for entry in setting.failover_priority}
+    wanted = set(prioritised_labels(setting))
     known = {**dict(labels), **_topology(locality)}
     ours = tuple(sorted((key, value) for key, value in known.items() if key in wanted))
     return Placement(locality, ours, failover=failover, failover_priority=setting.failover_priority)
+
+
+def prioritised_labels(setting: dr.LocalityLbSetting | None) -> Iterator[str]:
+    for entry in setting.failover_priority if setting else ():
+        yield entry.partition("=")[0]
 
 
 def fails_over(setting: dr.LocalityLbSetting | None) -> bool:

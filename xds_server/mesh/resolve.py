@@ -38,12 +38,12 @@ Key = tuple[str, str]
 
 class RouteIndex(Value, frozen=True, eq=False, gc=False):
     """VirtualServices by name, and by what they are bound to: `namespace/gateway` or `mesh`.
-    ask_for_labels: whether some have conditions on the labels of the client."""
+    asked: the labels of clients on which conditions depend."""
 
     by_gateway: Fixed[str, Fixed[Key, VirtualService]] = EMPTY
     by_name: Mapping[Key, VirtualService] = {}
     default_export: tuple[str, ...] = ()
-    ask_for_labels: bool = False
+    asked: Mapping[str, str] = EMPTY
 
     def bound_to(self, gateway: str) -> Fixed[Key, VirtualService]:
         return self.by_gateway.get(gateway, _UNBOUND)
@@ -145,9 +145,7 @@ def route_index(
     services: Table[VirtualService], default_export: tuple[str, ...] = (), memo: Memo = no_memo
 ) -> RouteIndex:
     asked = united(memo, "labels asked for by routes", {"": services}, _source_labels)
-    return RouteIndex(
-        partitioned(memo, "routes by gateway", _gateways, services), services, default_export, bool(asked)
-    )
+    return RouteIndex(partitioned(memo, "routes by gateway", _gateways, services), services, default_export, asked)
 
 
 def _source_labels(service: VirtualService) -> Iterator[str]:

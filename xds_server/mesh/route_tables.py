@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,6 +25,7 @@ from xds_server.mesh.model import (
     Value,
     VirtualHost,
 )
+from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.routes.clients import Client, narrowed
 from xds_server.mesh.routes.delegates import Delegate, Delegates, named
@@ -52,8 +53,22 @@ class Part(Value, frozen=True, eq=False, gc=False):
     name_tables: tuple[NameTable, ...] = ()
 
 
-Parts = dict[str, Fixed[Any, Part]]
-"""All that a view is made of."""
+def same_part(memo: Memo, part: Part) -> Part:
+    """The same object as the last that was alike."""
+    return memo(Part, *msgspec.structs.astuple(part))
+
+
+Parts = Mapping[str, Fixed[Any, Part]]
+"""What a view is made of, by what it is for."""
+
+
+class Sight(NamedTuple):
+    """What a proxy sees. parts: what it has in common with all others whose `seat` is equal, which is all of a proxy
+    that these and the backends in them depend on; `own` is the rest."""
+
+    seat: Proxy
+    parts: Fixed[str, Fixed[Any, Part]]
+    own: Part = Part()
 
 
 class Gathered:
@@ -69,8 +84,7 @@ class Gathered:
         self.secrets: dict[str, Secret] = {}
 
     def alone(self, memo: Memo, **made: Any) -> Part:
-        """As `part`; the same object as the last that was alike."""
-        return memo(Part, *msgspec.structs.astuple(self.part(**made)))
+        return same_part(memo, self.part(**made))
 
     def part(self, **made: Any) -> Part:
         return Part(

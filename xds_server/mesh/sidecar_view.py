@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.incremental import Fixed, Lookups, Pieces, derived, fixed, pieces, stable, united
@@ -15,44 +16,34 @@ from xds_server.mesh.outbound import PROXY, clash_notes, outbound
 from xds_server.mesh.outbound_places import pods_of
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Key, Mesh
-from xds_server.mesh.route_tables import Gathered, Parts
+from xds_server.mesh.route_tables import Gathered, Part, Sight
 from xds_server.mesh.scope import Scope, scope
 from xds_server.mesh.service_hosts import MeshRoutes, all_hosts, host_names, mesh_routes
 from xds_server.mesh.special_backends import OWN
+from xds_server.mesh.topology import anywhere, seat_of
 
 DNS_PORT = 15053
 
 
-def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Parts:
+def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Sight:
     limits = memo(scope, mesh.sidecars.of(proxy), proxy.namespace, mesh.config.allows_any)
     gathered = Gathered()
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
+    own = gathered.alone(memo, listeners=tuple(inbound.listeners), route_tables=tuple(inbound.route_tables))
+    seat = seat_of(mesh, proxy)
+    return Sight(seat, memo(_outward, mesh, anywhere(seat), limits, memo), own)
+
+
+def _outward(mesh: Mesh, proxy: Proxy, limits: Scope, memo: Memo) -> Fixed[str, Fixed[Any, Part]]:
     seen = mesh_routes(mesh, proxy.namespace, limits.egress, memo)
+    gathered = Gathered()
     gathered.notes += _unknown_hosts(limits, seen, memo)
-    own = gathered.alone(
-        memo,
-        listeners=tuple(inbound.listeners),
-        route_tables=tuple(inbound.route_tables),
-        name_tables=(_name_table(mesh, proxy, limits, seen, memo),) if proxy.dns_capture else (),
-    )
-    own_parts = stable(memo, ("inbound", proxy), fixed({"": own}))
-    return {"inbound": own_parts, **outbound(mesh, _client(mesh, proxy), limits, seen, memo)}
+    names = (_name_table(mesh, proxy, limits, seen, memo),) if proxy.dns_capture else ()
+    named = stable(memo, ("names", proxy, limits), fixed({"": gathered.alone(memo, name_tables=names)}))
+    return fixed({"names": named, **outbound(mesh, proxy, limits, seen, memo)})
 
 
-def _client(mesh: Mesh, proxy: Proxy) -> Proxy:
-    """All of a proxy that its way out depends on: those that are alike in it share what is made for one."""
-    asked = mesh.rules.ask_for_labels or mesh.routes.ask_for_labels
-    return Proxy(
-        proxy.kind,
-        proxy.namespace,
-        proxy.labels if asked else (),
-        interception=proxy.interception,
-        http_proxy_port=proxy.http_proxy_port,
-        unprivileged=proxy.unprivileged,
-    )
-
-
-_ORDER = {"inbound": 0, "outbound": 1, PROXY: 2}
+_ORDER = {"outbound": 0, PROXY: 1}
 
 
 def first_listener(origin: tuple[str, object]) -> tuple[object, ...]:
@@ -61,8 +52,15 @@ def first_listener(origin: tuple[str, object]) -> tuple[object, ...]:
     return (_ORDER[label],) if label in _ORDER else (len(_ORDER), key)
 
 
-def listener_clashes(several: Mapping[str, Mapping[tuple[str, object], Listener]]) -> Iterator[Diagnostic]:
-    """Of listeners with the same address."""
+def listener_clashes(
+    own: Iterable[Listener],
+    shared: Mapping[str, Listener],
+    several: Mapping[str, Mapping[tuple[str, object], Listener]],
+) -> Iterator[Diagnostic]:
+    """Of listeners with the same address. own: they have the address; several: of what is shared, by name."""
+    for listener in own:
+        if listener.name in shared:
+            yield from clash_notes(shared[listener.name], str(listener.origins[0].ref))
     for same in several.values():
         first, *others = sorted(same, key=first_listener)
         words = PROXY if first[0] == PROXY else str(same[first].origins[0].ref)

@@ -16,8 +16,10 @@ from xds_server.mesh.backends import BackendRef, settings
 from xds_server.mesh.endpoints import ServiceEndpoints
 from xds_server.mesh.local_addresses import reason_to_refuse
 from xds_server.mesh.model import Backend, Discovery, Endpoint, Locality, Nearness, Service
+from xds_server.mesh.placement import prioritised_labels
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.registry import Registry
+from xds_server.mesh.resolve import Mesh
 
 Choice = Callable[[tuple[Endpoint, ...], str, Locality], tuple[Endpoint, ...]]
 
@@ -30,6 +32,28 @@ def placed_proxy(registry: Registry, proxy: Proxy) -> Proxy:
         locality = registry.node_locality(proxy.node)
     node = proxy.node if registry.node_matters else ""
     return msgspec.structs.replace(proxy, node=node, locality=locality)
+
+
+def seat_of(mesh: Mesh, proxy: Proxy) -> Proxy:
+    """All of a client of services that its ways to them depend on: those that are alike in it share them."""
+    by_config = prioritised_labels(mesh.config.locality_lb_setting)
+    asked = {*mesh.rules.asked, *mesh.routes.asked, *by_config}
+    return Proxy(
+        proxy.kind,
+        proxy.namespace,
+        proxy.labels and tuple(pair for pair in proxy.labels if pair[0] in asked),
+        proxy.locality,
+        interception=proxy.interception,
+        http_proxy_port=proxy.http_proxy_port,
+        unprivileged=proxy.unprivileged,
+        dns_capture=proxy.dns_capture,
+        node=proxy.node,
+    )
+
+
+def anywhere(seat: Proxy) -> Proxy:
+    """What the routes to services depend on: it makes a difference to their endpoints alone where a client runs."""
+    return msgspec.structs.replace(seat, locality=Locality(), node="")
 
 
 def near(registry: Registry, ref: BackendRef, proxy: Proxy, memo: Memo, notes: list[Diagnostic]) -> ServiceEndpoints:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from xds_server.boundary import attempt
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, derived, rekeyed, united
+from xds_server.incremental import Fixed, derived, edited, fixed, rekeyed, united
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef, backend, backend_endpoints, site
 from xds_server.mesh.endpoints import NO_ENDPOINTS
@@ -18,16 +18,62 @@ from xds_server.mesh.placement import Placement
 from xds_server.mesh.proxy import Proxy, ProxyKind
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh, looking
-from xds_server.mesh.route_tables import Gathered, Part, Parts
+from xds_server.mesh.route_tables import Gathered, Part, Parts, Sight
 from xds_server.mesh.sidecar_view import first_listener, listener_clashes, sidecar_view
 from xds_server.mesh.topology import near, not_one_name, without_original_destination
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
-def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
-    """What one proxy group sees. What is alike in several is made once, in the functions that this one calls."""
-    parts = _PARTS[proxy.kind](mesh, proxy, memo)
+class Views(NamedTuple):
+    """What one proxy group sees: what others see too, and what only it does. A listener that both have is its own."""
+
+    shared: View
+    own: View
+    diagnostics: tuple[Diagnostic, ...]
+    seat: Proxy
+
+    def whole(self) -> View:
+        fields = [field for field in View.__struct_fields__ if field != "diagnostics"]
+        both = {field: edited(getattr(self.shared, field), getattr(self.own, field)) for field in fields}
+        return View(**both, diagnostics=self.diagnostics)
+
+
+def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Views:
+    sight = _SIGHTS[proxy.kind](mesh, proxy, memo)
+    shared, several = memo(_shared, mesh, sight.seat, sight.parts, memo)
+    own = memo(_own, sight.own)
+    clashes = listener_clashes(own.listeners.values(), shared.listeners, several)
+    return Views(shared, own, (*shared.diagnostics, *own.diagnostics, *clashes), sight.seat)
+
+
+_SIGHTS: dict[ProxyKind, Callable[[Mesh, Proxy, Memo], Sight]] = {
+    ProxyKind.GATEWAY: gateway_view,
+    ProxyKind.SIDECAR: sidecar_view,
+    ProxyKind.GRPC: grpc_view,
+}
+
+
+def _own(part: Part) -> View:
+    def named(values: Iterable[Any]) -> Fixed[str, Any]:
+        return fixed((value.name, value) for value in values)
+
+    return View(
+        listeners=named(part.listeners),
+        api_listeners=named(part.api_listeners),
+        grpc_servers=named(part.grpc_servers),
+        route_tables=named(part.route_tables),
+        name_tables=named(part.name_tables),
+        backends=named(part.special),
+        secrets=named(part.secrets),
+        diagnostics=part.diagnostics,
+    )
+
+
+def _shared(
+    mesh: Mesh, proxy: Proxy, parts: Parts, memo: Memo
+) -> tuple[View, Mapping[str, Mapping[tuple[str, object], Listener]]]:
+    """The view of all that the parts come to, and the listeners that have the same name."""
     refs = united(memo, ("backends", proxy), parts, lambda part: part.backends)
     prepared, bugs = _prepared(mesh, proxy, refs, memo)
     reached = _reached(mesh, proxy, prepared, memo)
@@ -36,9 +82,9 @@ def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
     def named(kind: str, values: Callable[[Any], Iterable[Any]], of: Parts) -> Fixed[str, Any]:
         return rekeyed(memo, (kind, proxy), of, lambda part: ((value.name, value) for value in values(part)))[0]
 
-    listeners, clashes = rekeyed(memo, ("listeners", proxy), parts, _listeners, first_listener)
+    listeners, several = rekeyed(memo, ("listeners", proxy), parts, _listeners, first_listener)
     notes = united(memo, ("notes", proxy), everything, lambda part: part.diagnostics)
-    return View(
+    seen = View(
         listeners=listeners,
         api_listeners=named("api_listeners", lambda part: part.api_listeners, parts),
         grpc_servers=named("grpc_servers", lambda part: part.grpc_servers, parts),
@@ -47,20 +93,14 @@ def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> View:
         backends=named("clusters", lambda part: part.special, everything),
         endpoints=derived(memo, ("endpoints", proxy), lambda name, part: part.endpoints, reached),
         secrets=named("secrets", lambda part: part.secrets, everything),
-        diagnostics=(*notes, *bugs, *listener_clashes(clashes)),
+        diagnostics=(*notes, *bugs),
     )
+    return seen, several
 
 
 def _listeners(part: Part) -> Iterator[tuple[str, Listener]]:
     for listener in part.listeners:
         yield listener.name, listener
-
-
-_PARTS: dict[ProxyKind, Callable[[Mesh, Proxy, Memo], Parts]] = {
-    ProxyKind.GATEWAY: gateway_view,
-    ProxyKind.SIDECAR: sidecar_view,
-    ProxyKind.GRPC: grpc_view,
-}
 
 
 class Prepared(Part, frozen=True, eq=False, gc=False):
