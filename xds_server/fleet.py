@@ -32,7 +32,6 @@ from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
 from xds_server.xds.shared import Shared
 from xds_server.xds.states import TypeStatus
-from xds_server.xds.table import EMPTY_TABLE
 from xds_server.xds.tally import Tally
 
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]
@@ -257,11 +256,9 @@ class Fleet:
         clusters must know these when it is back, to offer them until the routes are newer still."""
         if self._keeping is None or not any(member.loses_what_is_left_out for member in group.members):
             return
-        published = group.state.published
-        before = published.tables.by_type[CLUSTER] if published else EMPTY_TABLE
+        before = group.state.resources.by_type[CLUSTER]
         clusters, endpoints = resources.by_type[CLUSTER], resources.by_type[ENDPOINT]
-        touched = changed(before.source, clusters)
-        new = [name for name in touched if name in clusters and name not in before.rows]
+        new = [name for name in changed(before, clusters) if name in clusters and name not in before]
         if new:
             wanted = [*(clusters[name] for name in new), *(endpoints[name] for name in new if name in endpoints)]
             await self._keeping.will_get(group.proxy, wanted)

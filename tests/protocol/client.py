@@ -15,7 +15,7 @@ from envoy.service.discovery.v3.discovery_pb2 import (
 )
 from google.rpc.status_pb2 import Status
 
-from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources, keyed
+from xds_server.envoy.resource import CLUSTER, EMPTY, ENDPOINT, LISTENER, ROUTE, SECRET, Resource, Resources, keyed
 from xds_server.xds.delta import DELTA
 from xds_server.xds.group import Group
 from xds_server.xds.intern import settled
@@ -165,18 +165,21 @@ class World:
         self.shared = Shared()
         self.clients: list[Client] = []
         self.resources = keyed(resources)
-        self.published = Published(settled(self.resources, EMPTY_TABLES, self.shared.intern))
+        self.published = Published(EMPTY_TABLES)
+        self.published = Published(self._settled(EMPTY))
 
     def publish(self, *resources: Resource, before: Tables | None = None) -> None:
         """New configuration reaches every client. A type that did not change keeps its mapping."""
         new = keyed(resources).by_type
-        old = self.resources.by_type
+        last, old = self.resources, self.resources.by_type
         self.resources = Resources({t: old[t] if _same(old[t], new[t]) else new[t] for t in new})
-        tables = settled(self.resources, self.published.tables, self.shared.intern)
-        self.published = Published(tables, before=before)
+        self.published = Published(self._settled(last), before=before)
         for client in self.clients:
             client.session.publish(self.published)
             client.pull()
+
+    def _settled(self, last: Resources) -> Tables:
+        return settled(self.resources, last, self.published.tables, self.shared, self.shared.intern)
 
     def sotw(self, only: str = "") -> SotwClient:
         return SotwClient(SOTW, self, only)

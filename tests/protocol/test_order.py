@@ -25,7 +25,7 @@ from tests.protocol.client import (
     route,
     secret,
 )
-from xds_server.envoy.resource import Resource
+from xds_server.envoy.resource import EMPTY, Resource
 from xds_server.xds.intern import settled
 from xds_server.xds.order import PHASES, SENDING
 from xds_server.xds.table import EMPTY_TABLES
@@ -387,7 +387,7 @@ def test_a_client_that_resumes_gets_routes_after_its_clusters_are_warm(variant: 
 def test_a_sotw_client_that_resumes_keeps_the_old_clusters_until_its_routes_are_new() -> None:
     old = World(*system("x", clusters="x")).resources
     w = World()
-    w.publish(*system("y", clusters="y"), before=settled(old, EMPTY_TABLES, w.shared.intern))
+    w.publish(*system("y", clusters="y"), before=settled(old, EMPTY, EMPTY_TABLES, w.shared, w.shared.intern))
     client = w.sotw()
     client.ask(CDS, version="old")
     both = client.one(CDS)

@@ -19,7 +19,7 @@ from tests.objects import GRPC, snapshot_of_files
 from tests.protocol.client import CDS, EDS, LDS, RDS, SDS
 from xds_server.bootstrap import Channel, grpc_bootstrap
 from xds_server.bootstrap import Node as BootstrapNode
-from xds_server.envoy.resource import Resources
+from xds_server.envoy.resource import EMPTY, Resources
 from xds_server.memo import no_memo
 from xds_server.mesh.proxy import Proxy
 from xds_server.translate import translate
@@ -52,7 +52,8 @@ class Stock:
 
     def __init__(self, resources: Resources) -> None:
         shared = Shared()
-        self.session = Session(SOTW, shared, "server-1", Published(settled(resources, EMPTY_TABLES, shared.intern)))
+        tables = settled(resources, EMPTY, EMPTY_TABLES, shared, shared.intern)
+        self.session = Session(SOTW, shared, "server-1", Published(tables))
         self.node: Node | None = Node(id="client")
 
     def ask(self, type_url: str, names: list[str], **fields: Any) -> list[DiscoveryResponse]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.envoy.resource import TYPES, Resource, Resources
+from xds_server.envoy.resource import EMPTY, TYPES, Resource, Resources
 from xds_server.incremental import changed, fixed
 from xds_server.xds.intern import settled
 from xds_server.xds.request import Meaning
@@ -53,6 +53,7 @@ def words(message: str) -> str:
 class Group:
     """The newest configuration of the group, without what its proxies refuse.
 
+    resources: the newest translation.
     remembered: what the group got from the server before this one; it counts as accepted until it is refused.
     """
 
@@ -60,6 +61,7 @@ class Group:
         self.published: Published | None = None
         self.refusals: dict[Resource, Refusal] = {}
         self._unexplained: dict[str, Diagnostic] = {}
+        self.resources = EMPTY
         self._tables = EMPTY_TABLES
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
         self._strangers: set[tuple[str, str]] = set()  # what is accepted and not offered
@@ -72,7 +74,8 @@ class Group:
     def offer(self, resources: Resources, shared: Shared) -> bool:
         """Takes a new translation. False if nothing in it differs from what is offered already."""
         before = self._tables
-        tables = shared(settled, resources, before, shared.intern)
+        tables = settled(resources, self.resources, before, shared, shared.intern)
+        self.resources = resources
         if tables is before:
             return False
         self._tables = tables

@@ -12,7 +12,7 @@ from hashlib import blake2b
 import msgspec
 
 from xds_server.envoy.resource import LISTENER, ROUTE, Resource
-from xds_server.incremental import EMPTY, Fixed, edited, fixed
+from xds_server.incremental import Fixed, edited, fixed
 from xds_server.incremental import changed as differing
 from xds_server.memo import Memo
 from xds_server.xds.order import PHASES, Offer
@@ -25,11 +25,9 @@ UNKNOWN = "?"
 
 
 class Table(msgspec.Struct, frozen=True, eq=False, weakref=True):
-    """All resources of one type, by name. source: the translation that they were made from.
-    digest: of all of them, if it is known already."""
+    """All resources of one type, by name. digest: of all of them, if it is known already."""
 
     rows: Fixed[str, Resource]
-    source: Fixed[str, Resource] = EMPTY
     digest: int | None = None
 
 
