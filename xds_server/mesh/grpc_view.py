@@ -73,10 +73,9 @@ def _targets(mesh: Mesh, proxy: Proxy, memo: Memo) -> Fixed[str, Fixed[str, Part
 def _as_server(mesh: Mesh, proxy: Proxy, memo: Memo) -> Part:
     """What the workload asks for when it is a gRPC server that takes its configuration from xDS (gRFC A36), for each
     port to which a service leads."""
-    notes: list[Diagnostic] = []
-    ports = list(service_ports(mesh, proxy, Connections(), notes)) if proxy.labels else []
+    ports, notes = service_ports(mesh, proxy, Connections(), memo) if proxy.labels else ((), ())
     servers = (memo(_grpc_server, address, port.port.number, port.origin) for port in ports for address in ANY_ADDRESS)
-    return same_part(memo, Part(grpc_servers=tuple(servers), diagnostics=tuple(notes)))
+    return same_part(memo, Part(grpc_servers=tuple(servers), diagnostics=notes))
 
 
 def _grpc_server(address: str, port: int, origin: Origin) -> GrpcServer:

@@ -52,15 +52,21 @@ class Inbound:
         self._captures = proxy.interception is not Interception.NONE
         if scope.ingress:
             secrets = ProxySecrets(mesh, proxy, memo, gathered)
-            ports = list(ingress_ports(scope, self._captures, secrets, gathered.notes))
+            ports = tuple(ingress_ports(scope, self._captures, secrets, gathered.notes))
         else:
-            ports = list(service_ports(mesh, proxy, scope.inbound, gathered.notes)) if self._captures else []
+            ports, notes = service_ports(mesh, proxy, scope.inbound, memo) if self._captures else ((), ())
+            gathered.notes += notes
         made = [memo(_port, port, self._binds_source) for port in ports if self._may_bind(port)]
         self.route_tables = [part.route_table for part in made if part.route_table is not None]
         self.listeners = [part.listener for part in made if part.listener is not None]
         gathered.special |= {part.backend.name: part.backend for part in made}
         if self._captures:
-            self._add_virtual_inbound([part for part in made if part.listener is None], memo)
+            other = memo(inbound_passthrough, self._binds_source)
+            gathered.special[other.name] = other
+            self.route_tables.append(memo(_route_table, other.name, 0, Protocol.HTTP, OWN))
+            inner = tuple(part for part in made if part.listener is None)
+            is_transparent = proxy.interception is Interception.TPROXY
+            self.listeners.append(memo(_virtual_inbound, inner, other.name, is_transparent))
 
     def _may_bind(self, port: Port) -> bool:
         number = port.port.number
@@ -74,34 +80,6 @@ class Inbound:
             return False
         return True
 
-    def _add_virtual_inbound(self, inner: list[Part], memo: Memo) -> None:
-        other = inbound_passthrough(self._binds_source)
-        self._gathered.special[other.name] = other
-        self.route_tables.append(memo(_route_table, other.name, 0, Protocol.HTTP, OWN))
-        rest = Tcp((Destination(other.name),), other.name)
-        chains = [Chain("virtualInbound-blackhole", ChainMatch(port=INBOUND_PORT), Tcp((), "blackhole"))]
-        chains += [chain for part in inner for chain in part.chains]
-        http = Http(other.name, other.name)
-        chains.append(Chain("virtualInbound-catchall-http", ChainMatch(detected_http=True), http, origins=(OWN,)))
-        # What is behind a port that nobody declared may speak first as well.
-        declared = {part.backend.port.number: part.backend.port.protocol for part in inner}
-        silent = {number for number, protocol in declared.items() if protocol is Protocol.TCP}
-        silent |= SERVER_FIRST - declared.keys()
-        self.listeners.append(
-            Listener(
-                name="virtualInbound",
-                address=EVERY_ADDRESS,
-                port=INBOUND_PORT,
-                direction=Direction.INBOUND,
-                chains=tuple(chains),
-                origins=tuple(dict.fromkeys(o for part in inner for o in part.backend.origins)) or (OWN,),
-                default_chain=Chain("virtualInbound", ChainMatch(), rest, origins=(OWN,)),
-                captures=True,
-                transparent=self._proxy.interception is Interception.TPROXY,
-                silent_ports=tuple(sorted(silent)),
-            )
-        )
-
 
 class Part(msgspec.Struct, frozen=True, eq=False):
     """What one port of the workload comes to."""
@@ -110,6 +88,31 @@ class Part(msgspec.Struct, frozen=True, eq=False):
     chains: tuple[Chain, ...]
     route_table: RouteTable | None
     listener: Listener | None
+
+
+def _virtual_inbound(inner: tuple[Part, ...], other: str, is_transparent: bool) -> Listener:
+    """other: the backend of what comes to ports that nobody declared."""
+    rest = Tcp((Destination(other),), other)
+    chains = [Chain("virtualInbound-blackhole", ChainMatch(port=INBOUND_PORT), Tcp((), "blackhole"))]
+    chains += [chain for part in inner for chain in part.chains]
+    http = Http(other, other)
+    chains.append(Chain("virtualInbound-catchall-http", ChainMatch(detected_http=True), http, origins=(OWN,)))
+    # What is behind a port that nobody declared may speak first as well.
+    declared = {part.backend.port.number: part.backend.port.protocol for part in inner}
+    silent = {number for number, protocol in declared.items() if protocol is Protocol.TCP}
+    silent |= SERVER_FIRST - declared.keys()
+    return Listener(
+        name="virtualInbound",
+        address=EVERY_ADDRESS,
+        port=INBOUND_PORT,
+        direction=Direction.INBOUND,
+        chains=tuple(chains),
+        origins=tuple(dict.fromkeys(o for part in inner for o in part.backend.origins)) or (OWN,),
+        default_chain=Chain("virtualInbound", ChainMatch(), rest, origins=(OWN,)),
+        captures=True,
+        transparent=is_transparent,
+        silent_ports=tuple(sorted(silent)),
+    )
 
 
 def _port(port: Port, binds_source: bool) -> Part:

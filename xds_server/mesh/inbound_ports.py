@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, Path, diagnostic
+from xds_server.incremental import EMPTY
 from xds_server.kube import core
 from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import IstioIngressListener
+from xds_server.kube.pod import Pod
+from xds_server.memo import Memo
 from xds_server.mesh.endpoints import target_port
-from xds_server.mesh.model import Connections, Endpoint, Protocol, ServerTLS, ServicePort
+from xds_server.mesh.model import Connections, Endpoint, Labels, Protocol, ServerTLS, ServicePort
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.policy import connections
 from xds_server.mesh.protocols import declared_protocol, port_protocol
@@ -21,6 +24,7 @@ from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.scope import Scope
 from xds_server.mesh.selection import selecting
 from xds_server.mesh.server_tls import ended_tls
+from xds_server.mesh.workloads import Named, selected
 
 EVERY_ADDRESS = "0.0.0.0"
 
@@ -43,21 +47,36 @@ class Port(msgspec.Struct, frozen=True):
     closed: bool = False
 
 
-def service_ports(mesh: Mesh, proxy: Proxy, pool: Connections, notes: list[Diagnostic]) -> Iterator[Port]:
+def service_ports(
+    mesh: Mesh, proxy: Proxy, pool: Connections, memo: Memo
+) -> tuple[tuple[Port, ...], tuple[Diagnostic, ...]]:
     """Those to which services lead. The oldest service of a port says what it speaks."""
     labels = dict(proxy.labels or ())
-    taken: dict[int, Port] = {}
     services = selecting(mesh.kubernetes_services, proxy.namespace, labels)
     entries = selecting(mesh.service_entries, proxy.namespace, labels)
     found: list[core.Service | ServiceEntry] = [*services, *entries]
-    for service in sorted(found, key=_age):
-        of_kind = _of_service(service, mesh, proxy, notes) if isinstance(service, core.Service) else _of_entry(service)
+    pods = mesh.registry.workloads.pods_in.get(proxy.namespace, EMPTY)
+    return memo(_service_ports, tuple(sorted(found, key=_age)), pods, proxy.labels or (), pool)
+
+
+def _service_ports(
+    services: tuple[core.Service | ServiceEntry, ...],
+    pods: Mapping[Named, Pod],
+    labels: Labels,
+    pool: Connections,
+) -> tuple[tuple[Port, ...], tuple[Diagnostic, ...]]:
+    """pods: of the namespace."""
+    notes: list[Diagnostic] = []
+    ours = selected(pods, dict(labels))
+    taken: dict[int, Port] = {}
+    for service in services:
+        of_kind = _of_service(service, ours, notes) if isinstance(service, core.Service) else _of_entry(service)
         for path, number, service_port, name, protocol in of_kind:
             port = Port(ServicePort(number, name, protocol), service_port, Origin(service.ref, path), pool)
             first = taken.setdefault(number, port)
             if first.port.protocol is not protocol:
                 notes.append(diagnostic("XDS3012", service.ref, path, port=number, first=first.origin.ref))
-    yield from taken.values()
+    return tuple(taken.values()), tuple(notes)
 
 
 Found = Iterator[tuple[Path, int, int, str, Protocol]]
@@ -69,8 +88,7 @@ def _age(service: core.Service | ServiceEntry) -> tuple[str, str, str]:
     return (meta.creation_timestamp or "", meta.name, service.KIND)
 
 
-def _of_service(service: core.Service, mesh: Mesh, proxy: Proxy, notes: list[Diagnostic]) -> Found:
-    pods = mesh.registry.workloads.selected(proxy.namespace, dict(proxy.labels or ()))
+def _of_service(service: core.Service, pods: tuple[Pod, ...], notes: list[Diagnostic]) -> Found:
     for index, port in enumerate(service.spec.ports):
         protocol = port_protocol(port.port, port.name, port.protocol, port.app_protocol or "")
         path: Path = ("spec", "ports", index)

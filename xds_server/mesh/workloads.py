@@ -56,10 +56,7 @@ class Workloads(Value, frozen=True, eq=False, gc=False):
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
         """Sorted by name. An empty selector selects nothing, as in a Service."""
-        if not selector:
-            return ()
-        found = [pair for pair in self.pods_in.get(namespace, {}).items() if selects(selector, pair[1].metadata.labels)]
-        return tuple(pod for _, pod in sorted(found, key=_name))
+        return selected(self.pods_in.get(namespace, {}), selector)
 
     def selected_entries(self, namespace: str, selector: Mapping[str, str]) -> tuple[Workload, ...]:
         if not selector:
@@ -78,6 +75,14 @@ class Workloads(Value, frozen=True, eq=False, gc=False):
     def nodes_named(self, wanted: Iterable[str]) -> tuple[core.Node, ...]:
         found = (self.nodes.get(name) for name in dict.fromkeys(wanted))
         return tuple(node for node in found if node is not None)
+
+
+def selected(pods: Mapping[Named, Pod], selector: Mapping[str, str]) -> tuple[Pod, ...]:
+    """Sorted by name. An empty selector selects nothing."""
+    if not selector:
+        return ()
+    found = [pair for pair in pods.items() if selects(selector, pair[1].metadata.labels)]
+    return tuple(pod for _, pod in sorted(found, key=_name))
 
 
 def _name(pair: tuple[Named, object]) -> Named:
