@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,15 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xds_server.incremental import (
+    EMPTY,
     Fixed,
     Lookups,
     changed,
     derived,
     edited,
     fixed,
+    layered,
     partitioned,
     pieces,
     rekeyed,
+    stable,
     united,
 )
 from xds_server.memo import Generations, Memo, no_memo
@@ -44,6 +49,67 @@ def test_strangers_are_compared(after: dict[str, int]) -> None:
     before = {"a": 1, "b": 2}
     expected = {key for key in before | after if before.get(key) != after.get(key)}
     assert set(changed(fixed(before), fixed(after))) == expected
+
+
+few = st.lists(st.dictionaries(st.integers(-9, 310), st.none() | st.integers(0, 5), max_size=4), max_size=30)
+
+
+@given(few)
+def test_a_large_mapping_is_edited_as_a_small_one_is(steps: list[dict[int, int | None]]) -> None:
+    model: dict[int, int] = dict.fromkeys(range(300), 9)
+    history: list[tuple[Fixed[int, int], dict[int, int]]] = [(fixed(model), dict(model))]
+    for edits in steps:
+        rows = edited(history[-1][0], edits)
+        for key, value in edits.items():
+            if value is None:
+                model.pop(key, None)
+            else:
+                model[key] = value
+        history.append((rows, dict(model)))
+    last, rows = history[-1][1], history[-1][0]
+    assert (dict(rows), dict(rows.items()), len(rows), set(rows)) == (last, last, len(last), last.keys())
+    assert sorted(rows.values()) == sorted(last.values())
+    assert [(key in rows, rows.get(key), rows.get(key, -1)) for key in range(-9, 311)] == [
+        (key in last, last.get(key), last.get(key, -1)) for key in range(-9, 311)
+    ]
+    for gone in range(300):
+        if gone not in last:
+            with pytest.raises(KeyError):
+                rows[gone]
+    for old, before in (history[0], history[len(history) // 2], *history[-2:]):
+        assert dict(old.items()) == before, "an older one stays as it was"
+        assert set(changed(old, rows)) == {key for key in before | last if before.get(key) != last.get(key)}
+
+
+def test_a_small_edit_of_a_large_mapping_copies_little() -> None:
+    rows = fixed((number, number) for number in range(100_000))
+    one = edited(rows, {7: 0, 100_000: 1, 8: None})
+    parts = [part for part in gc.get_referents(one) if part is not rows]
+    assert sys.getsizeof(rows) > 100 * sum(map(sys.getsizeof, parts))
+
+
+def test_a_collection_that_is_put_together_again_stays_while_it_is_the_same() -> None:
+    memo = Generations()
+    first = stable(memo, "x", fixed({"a": 1}))
+    assert stable(memo, "x", fixed({"a": 1})) is first
+    other = stable(memo, "x", fixed({"a": 2}))
+    assert dict(other) == {"a": 2}
+    assert stable(memo, "x", fixed({"a": 2})) is other
+
+
+def test_layers_are_made_of_what_is_below() -> None:
+    memo = Generations()
+    below, above = fixed((str(number), number) for number in range(1000)), fixed({"5": -5, "own": 0})
+    both = layered(memo, "x", below, above)
+    assert (both["4"], both["5"], both["own"], len(both)) == (4, -5, 0, 1001)
+    assert layered(memo, "x", below, above) is both
+    assert layered(memo, "y", below, EMPTY) is below
+    hidden = layered(memo, "x", edited(below, {"5": 50}), above)
+    assert hidden is both, "what is hidden makes no difference"
+    more = layered(memo, "x", edited(below, {"5": 50, "6": 60}), above)
+    assert (set(changed(both, more)), more["5"], more["6"]) == ({"6"}, -5, 60)
+    bare = layered(memo, "x", below, edited(above, {"5": None}))
+    assert (set(changed(more, bare)), bare["5"]) == ({"5", "6"}, 5)
 
 
 class Asked:
@@ -187,6 +253,7 @@ def everything(memo: Memo, rows: Fixed[Any, int], other: Fixed[Any, int]) -> lis
         {group: dict(members) for group, members in partitioned(memo, "parity", by_parity, rows).items()},
         united(memo, "divisors", both, divisors),
         rekeyed(memo, "remainder", both, named)[0],
+        layered(memo, "layers", rows, other),
     ]
     return [*map(dict, found), list(pieces(memo, "ordered", rows, lambda value: (value,) * (value % 2)))]
 
