@@ -10,13 +10,13 @@ from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.envoy.clusters import cluster
 from xds_server.envoy.endpoints import load_assignment
 from xds_server.envoy.listeners import api_listener, grpc_server, listener
-from xds_server.envoy.name_tables import name_table
+from xds_server.envoy.name_tables import answers, name_table
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES, Resource, Resources
 from xds_server.envoy.routes import route_configuration, written
 from xds_server.envoy.secrets import secret
 from xds_server.incremental import Fixed, Pieces, derived, fixed, mapped, rekeyed, stable, united
 from xds_server.memo import Memo, no_memo
-from xds_server.mesh.model import RouteTable, View
+from xds_server.mesh.model import NameTable, RouteTable, View
 from xds_server.mesh.origin import Origin
 
 
@@ -56,16 +56,23 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
         found = attempt(memo, _ref(table.origins), route_configuration, table, parts)
         return (None, (found,)) if isinstance(found, Diagnostic) else found
 
+    def names(table: NameTable) -> Made:
+        hosts = table.hosts if isinstance(table.hosts, Pieces) else Pieces((tuple(table.hosts),))
+        parts = mapped(memo, ("names", group, table.name), hosts, lambda some: memo(answers, some))
+        found = attempt(memo, _ref(table.origins), name_table, table, parts)
+        return (None, (found,)) if isinstance(found, Diagnostic) else (found, ())
+
     in_pieces = derived(memo, ("large", group), _in_pieces, view.route_tables)
     tables = {
         "small": derived(memo, ("small", group), small, view.route_tables),
         "large": stable(memo, ("written", group), fixed((name, large(table)) for name, table in in_pieces.items())),
     }
+    name_tables = stable(memo, ("names", group), fixed((n, names(table)) for n, table in view.name_tables.items()))
     listeners = {
         "listeners": made("listeners", listener, view.listeners),
         "api_listeners": made("api_listeners", api_listener, view.api_listeners),
         "grpc_servers": made("grpc_servers", grpc_server, view.grpc_servers),
-        "name_tables": made("name_tables", name_table, view.name_tables),
+        "name_tables": settled("name tables", {"": name_tables}),
     }
     by_type = {
         CLUSTER: made("clusters", cluster, view.backends),

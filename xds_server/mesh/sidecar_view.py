@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import Fixed, Lookups, Pieces, derived, fixed, pieces, stable, united
+from xds_server.incremental import Fixed, Lookups, Pieces, derived, fixed, pieces, rekeyed, stable, united
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.inbound import Inbound
@@ -116,13 +116,15 @@ def _name_table(mesh: Mesh, proxy: Proxy, limits: Scope, seen: MeshRoutes, memo:
 
     named = derived(memo, ("names", key), answers, seen.services, lookups, proxy.namespace)
     origins = pieces(memo, ("names", key), named, lambda row: (row[0],))
-    return memo(_names, named, origins)
+    by_name, _ = rekeyed(memo, ("by name", key), {"": named}, _names)
+    return memo(_table, pieces(memo, ("by name", key), by_name, lambda host: (host,)), origins)
 
 
-def _names(named: Fixed[str, tuple[Origin, tuple[str, ...], tuple[str, ...]]], origins: Pieces[Origin]) -> NameTable:
-    hosts: dict[str, tuple[str, ...]] = {}
-    for host in sorted(named):
-        _, called, addresses = named[host]
-        for name in called:
-            hosts.setdefault(name, addresses)
-    return NameTable("dns", "127.0.0.1", DNS_PORT, tuple(sorted(hosts.items())), (OWN, *origins))
+def _names(row: tuple[Origin, tuple[str, ...], tuple[str, ...]]) -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
+    _, called, addresses = row
+    for name in called:
+        yield name, (name, addresses)
+
+
+def _table(hosts: Pieces[tuple[str, tuple[str, ...]]], origins: Pieces[Origin]) -> NameTable:
+    return NameTable("dns", "127.0.0.1", DNS_PORT, hosts, Pieces(((OWN,), *origins.pieces)))

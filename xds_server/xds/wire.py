@@ -10,9 +10,8 @@ from __future__ import annotations
 from itertools import chain
 from weakref import WeakKeyDictionary
 
+from xds_server.envoy.encoding import Parts, start
 from xds_server.envoy.resource import Resource
-
-Parts = tuple[bytes, ...]
 
 _sotw_entries: WeakKeyDictionary[Resource, Parts] = WeakKeyDictionary()
 _delta_entries: WeakKeyDictionary[Resource, Parts] = WeakKeyDictionary()
@@ -53,7 +52,7 @@ def _sotw_entry(resource: Resource) -> Parts:
     entry = _sotw_entries.get(resource)
     if entry is None:
         any_ = _any(resource)
-        entry = _sotw_entries[resource] = (_start(2, len(any_) + resource.size) + any_, *resource.parts)
+        entry = _sotw_entries[resource] = (start(2, len(any_) + resource.size) + any_, *resource.parts)
     return entry
 
 
@@ -61,9 +60,9 @@ def _delta_entry(resource: Resource) -> Parts:
     entry = _delta_entries.get(resource)
     if entry is None:
         any_, size, name = _any(resource), resource.size, _text(3, resource.name)
-        head = _text(1, resource.version) + _start(2, len(any_) + size) + any_
-        start = _start(2, len(head) + size + len(name))
-        entry = _delta_entries[resource] = (start + head, *resource.parts, name)
+        head = _text(1, resource.version) + start(2, len(any_) + size) + any_
+        head = start(2, len(head) + size + len(name)) + head
+        entry = _delta_entries[resource] = (head, *resource.parts, name)
     return entry
 
 
@@ -74,7 +73,7 @@ def _not_found(name: str) -> bytes:
 
 def _any(resource: Resource) -> bytes:
     """An `Any` as far as the body, which comes last."""
-    return _text(1, resource.type_url) + (_start(2, resource.size) if resource.size else b"")
+    return _text(1, resource.type_url) + (start(2, resource.size) if resource.size else b"")
 
 
 def _text(number: int, value: str) -> bytes:
@@ -83,18 +82,4 @@ def _text(number: int, value: str) -> bytes:
 
 def _field(number: int, value: bytes) -> bytes:
     """A length-delimited field; empty ones are left out, as proto3 does."""
-    return _start(number, len(value)) + value if value else b""
-
-
-def _start(number: int, size: int) -> bytes:
-    """What a length-delimited field begins with."""
-    return bytes([number << 3 | 2]) + _varint(size)
-
-
-def _varint(value: int) -> bytes:
-    data = bytearray()
-    while value > 0x7F:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
+    return start(number, len(value)) + value if value else b""

@@ -115,12 +115,13 @@ class Listener(Value, frozen=True, eq=False, gc=False):
 
 
 class NameTable(Value, frozen=True, eq=False, gc=False):
-    """A DNS server in the proxy, over UDP. hosts: name -> its addresses; other names are asked for elsewhere."""
+    """A DNS server in the proxy, over UDP. hosts: names, sorted, and the addresses of each: a tuple, or `Pieces` of
+    which those that did not change are known. Other names are asked for elsewhere."""
 
     name: str
     address: str
     port: int
-    hosts: tuple[tuple[str, tuple[str, ...]], ...]
+    hosts: Sequence[tuple[str, tuple[str, ...]]]
     origins: Sequence[Origin]
 
 
