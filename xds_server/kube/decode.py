@@ -16,8 +16,9 @@ from xds_server.kube.meta import Ignored, Object, Raw
 from xds_server.kube.support import unsupported
 from xds_server.kube.units import Duration
 
-_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAMES = {Naming.LABEL: re.compile(_LABEL), Naming.SUBDOMAIN: re.compile(rf"{_LABEL}(\.{_LABEL})*")}
+_WORD = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_LABEL = re.compile(rf"(?!.{{{Naming.LABEL.value + 1}}}){_WORD}")
+_SUBDOMAIN = re.compile(rf"(?!.{{{Naming.SUBDOMAIN.value + 1}}}){_WORD}(\.{_WORD})*")
 _IGNORED = Ignored()
 _ESCAPES = (b"\\n", b"\\r", b"\\u0000")  # in JSON
 _CONTROL = re.compile("[\n\r\0]")
@@ -33,10 +34,14 @@ class Decoded(msgspec.Struct, frozen=True, eq=False):
 
 def kind_of(raw: Raw) -> Kind | None:
     """None for a kind, or a version of one, that this server does not read, or an object that is not its only one."""
-    kind = KINDS.get((raw.ref.group, raw.ref.kind))
-    if kind is None or raw.api_version.rpartition("/")[2] not in kind.versions:
-        return None
-    return kind if kind.only in (None, (raw.ref.namespace, raw.ref.name)) else None
+    kind = _kind(raw.ref.group, raw.ref.kind, raw.api_version)
+    return kind if kind is None or kind.only is None or kind.only == (raw.ref.namespace, raw.ref.name) else None
+
+
+@functools.lru_cache(maxsize=1024)  # of what users write
+def _kind(group: str, name: str, api_version: str) -> Kind | None:
+    kind = KINDS.get((group, name))
+    return kind if kind is not None and api_version.rpartition("/")[2] in kind.versions else None
 
 
 def decode(raw: Raw) -> Decoded:
@@ -130,7 +135,7 @@ def _custom(of: type, value: Any) -> Any:
 def _naming(raw: Raw, kind: Kind) -> Iterator[Mistake]:
     """The checks of `metadata` that the API server makes for every kind."""
     name, namespace = raw.ref.name, raw.ref.namespace
-    if len(name) > kind.naming.value or not _NAMES[kind.naming].fullmatch(name):
+    if not (_SUBDOMAIN if kind.naming is Naming.SUBDOMAIN else _LABEL).fullmatch(name):
         yield Mistake(
             ("metadata", "name"),
             f"{name!r} is not a name of at most {kind.naming.value} lower-case letters, digits, '-'"
@@ -138,7 +143,7 @@ def _naming(raw: Raw, kind: Kind) -> Iterator[Mistake]:
         )
     if not kind.namespaced and namespace:
         yield Mistake(("metadata", "namespace"), f"a {raw.ref.kind} has no namespace", "leave the namespace out")
-    elif kind.namespaced and (len(namespace) > Naming.LABEL.value or not _NAMES[Naming.LABEL].fullmatch(namespace)):
+    elif kind.namespaced and not _LABEL.fullmatch(namespace):
         yield Mistake(("metadata", "namespace"), f"{namespace!r} is not the name of a namespace")
 
 

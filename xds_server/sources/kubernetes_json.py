@@ -23,8 +23,7 @@ _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _INITIAL_EVENTS_END = "k8s.io/initial-events-end"
 _LONGEST_MESSAGE = 300
 
-_Parts = dict[str, msgspec.Raw]
-_parts = msgspec.json.Decoder(_Parts)
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _strings = msgspec.json.Decoder(dict[str, str])
 
 
@@ -111,29 +110,20 @@ class Reader(msgspec.Struct, frozen=True):
         version = self.resource.versions[api_version]
         full = f"{self.resource.group}/{version}" if self.resource.group else version
         parts = _parts.decode(body)
-        meta = _parts.decode(parts["metadata"])
-        # The items of a list of a core kind say neither apiVersion nor kind.
-        object_: dict[str, Any] = {"apiVersion": full, "kind": self.resource.kind, "metadata": _metadata(meta)}
-        ignored = _ignored(self.resource.group, self.resource.kind)
-        object_.update((key, part) for key, part in parts.items() if key not in object_ and key not in ignored)
-        small = msgspec.json.encode(object_)
-        source = Source(cluster=self.cluster, resource_version=_text(meta, "resourceVersion"))
-        ref = self._ref(_text(meta, "namespace"), _text(meta, "name"))
+        meta = _metadata.decode(parts["metadata"])
+        source = Source(cluster=self.cluster, resource_version=meta.resourceVersion)
+        meta.resourceVersion = ""  # what changes when nothing else does is left out
+        if _APPLIED.encode() in memoryview(meta.annotations).tobytes():
+            annotations = _strings.decode(meta.annotations)
+            annotations.pop(_APPLIED, None)
+            meta.annotations = annotations
+        for name in _ignored(self.resource.group, self.resource.kind):
+            parts.pop(name, None)
+        # In one order: the items of a list of a core kind say neither apiVersion nor kind.
+        own = {"apiVersion": full, "kind": self.resource.kind, "metadata": meta}
+        small = msgspec.json.encode({**own, **parts, **own})
+        ref = self._ref(meta.namespace, meta.name)
         return Raw(ref, full, small, source, hashlib.blake2b(small, digest_size=16).digest())
-
-
-def _text(parts: _Parts, key: str) -> str:
-    return msgspec.json.decode(parts[key], type=str) if key in parts else ""
-
-
-def _metadata(parts: _Parts) -> dict[str, Any]:
-    """Without what changes when nothing else does, such as the resource version."""
-    kept: dict[str, Any] = {key: parts[key] for key in _KEPT_METADATA if key in parts}
-    if "annotations" in kept and _APPLIED.encode() in memoryview(kept["annotations"]).tobytes():
-        kept["annotations"] = {
-            key: text for key, text in _strings.decode(parts["annotations"]).items() if key != _APPLIED
-        }
-    return kept
 
 
 @functools.cache
@@ -149,7 +139,14 @@ def _names(model: type[msgspec.Struct], ignored: bool) -> Iterator[str]:
             yield field.encode_name
 
 
-_KEPT_METADATA = tuple(name for name in _names(ObjectMeta, ignored=False) if name != "resourceVersion")
+_TEXTS = ("name", "namespace", "resourceVersion")
+_Metadata = msgspec.defstruct(
+    "_Metadata",
+    [(n, str, "") if n in _TEXTS else (n, msgspec.Raw, msgspec.Raw()) for n in _names(ObjectMeta, ignored=False)],
+    omit_defaults=True,
+)
+"""What a model reads of metadata, all else left out; empty where it is absent."""
+_metadata: msgspec.json.Decoder[Any] = msgspec.json.Decoder(_Metadata)
 
 
 def _refusal(status: _Status) -> Refused:
