@@ -48,6 +48,7 @@ class Api:
 
     async def connect(self) -> None:
         """Reads the configuration; asks nothing yet. Raises NoAccess."""
+        await asyncio.to_thread(_imported)  # for the imports here and below
         from kubernetes.aio.client import ApiClient, Configuration
 
         configuration = Configuration()
@@ -102,6 +103,11 @@ class Api:
                 return int(answer.status)
         except TimeoutError:
             raise Unreachable(f"no answer in {ANSWER_SECONDS:g} s") from None
+
+
+def _imported() -> None:
+    import kubernetes.aio.client
+    import kubernetes.aio.config  # noqa: F401
 
 
 async def _load(access: Access, configuration: Any) -> str:
