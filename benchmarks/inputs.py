@@ -138,7 +138,7 @@ def of_directory(count: int) -> dict[str, tuple[float, float]]:
                 store.apply("d", reading.batch)
 
         cold = cpu(look)
-        assert sum(map(len, store.changes.value.by_type.values())) == count
+        assert sum(map(len, store.snapshot.by_type.values())) == count
         memory_held = held(before)
         time.sleep(SETTLED_SECONDS)
         look()

@@ -100,7 +100,7 @@ async def follow(namespace: str) -> None:
     """A cluster into a store, and nothing else."""
     store = Store(["k"])
 
-    def tell(news: News) -> None:
+    async def tell(news: News) -> None:
         if isinstance(news, Batch):
             store.apply("k", news)
         elif isinstance(news, Changes):

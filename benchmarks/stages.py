@@ -77,7 +77,7 @@ class Pipeline:
             self._timed("decode", lambda: self._store.apply("d", Batch("d", tuple(raws))))
         else:
             self._timed("decode", lambda: self._store.update("d", Changes(tuple(raws))))
-        snapshot, memo = self._store.changes.value, self._memo
+        snapshot, memo = self._store.snapshot, self._memo
         mesh = self._timed("resolve", lambda: memo(resolve, snapshot, memo))
         proxy = placed_proxy(mesh.registry, EVERY_GATEWAY)
         seen = self._timed("view", lambda: memo(view, mesh, proxy, memo))

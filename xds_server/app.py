@@ -19,16 +19,16 @@ from xds_server.admin.server import AdminServer
 from xds_server.catalogue import Level
 from xds_server.envoy.resource import TYPES
 from xds_server.fleet import Fleet, ProxyStatus
+from xds_server.intake import Intake
 from xds_server.kept_objects import KeptObjects
 from xds_server.last_good import LastGood
 from xds_server.observer import Observer
 from xds_server.readiness import Readiness
-from xds_server.settings import KUBERNETES, Settings
+from xds_server.settings import Settings
 from xds_server.sources.follow import follow
 from xds_server.sources.health import Health
-from xds_server.sources.kubernetes import News
 from xds_server.state_file import OBJECTS, PROXIES, StateFile, made
-from xds_server.store import Batch, Changes, Store
+from xds_server.store import Store
 from xds_server.version import __version__
 from xds_server.xds.credentials import TlsFiles, credentials
 from xds_server.xds.metrics import DeliveryMetrics
@@ -46,15 +46,15 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """
     clock = asyncio.get_running_loop().time
     last_good, kept = _state(settings)
-    store = Store(settings.sources, kept.load() if kept else {})
     health = Health(settings.sources, clock)
-    fleet = Fleet(store.changes, last_good=last_good)
+    intake = Intake(Store(settings.sources, kept.load() if kept else {}), health, kept)
+    fleet = Fleet(intake.changes, last_good=last_good)
     readiness = Readiness(fleet, health, clock)
-    observer = Observer(fleet, store.changes)
+    observer = Observer(fleet, intake.changes)
     options = options_of(settings)
     xds = XdsServer(fleet, options)
     if options.introspection:
-        known = introspection.Known(xds.streams, lambda: store.changes.value.sources, readiness.stale)
+        known = introspection.Known(xds.streams, lambda: intake.changes.value.sources, readiness.stale)
         xds.add(introspection.SERVICE, introspection.handler(known, is_local))
     admin = AdminServer(
         admin_app(_answers(fleet, observer, health, readiness)), settings.admin_host, settings.admin_port
@@ -62,7 +62,7 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     port = await xds.start()
     try:
         async with asyncio.TaskGroup() as tasks:
-            sources = [follow(name, settings, partial(_take, store, kept, health, name)) for name in settings.sources]
+            sources = [follow(name, settings, partial(intake.take, name)) for name in settings.sources]
             running = [tasks.create_task(one) for one in (*sources, fleet.run(), observer.run())]
             running += [tasks.create_task(kept.run())] if kept else []
             tasks.create_task(admin.run())
@@ -117,24 +117,13 @@ def options_of(settings: Settings) -> Options:
     )
 
 
-def _take(store: Store, kept: KeptObjects | None, health: Health, name: str, news: News) -> None:
-    """What a source tells: its objects go to the store, how it is to the operator."""
-    if isinstance(news, Batch):
-        store.apply(name, news)
-        if kept and name != KUBERNETES:
-            kept.take(name, news.raws, store.good(name))
-    elif isinstance(news, Changes):
-        store.update(name, news)
-    health.tell(name, news)
-
-
 def _answers(fleet: Fleet, observer: Observer, health: Health, readiness: Readiness) -> Answers:
     registry = CollectorRegistry()
     build = Gauge("xds_server_build_info", "The version that runs.", ["version"], registry=registry)
     build.labels(__version__).set(1)
     wrong = Gauge("xds_server_diagnostics", "What is wrong with the input now.", ["level"], registry=registry)
     for level in Level:
-        wrong.labels(level).set_function(partial(_count, fleet, level))
+        wrong.labels(level).set_function(partial(observer.count, level))
     old = Gauge(
         "xds_server_last_good_seconds",
         "For how long proxies have been given what they got before the server started; 0 if they are not.",
@@ -151,10 +140,6 @@ def _answers(fleet: Fleet, observer: Observer, health: Health, readiness: Readin
         diagnostics=observer.findings,
         metrics=lambda: generate_latest(registry),
     )
-
-
-def _count(fleet: Fleet, level: Level) -> int:
-    return sum(found.level is level for found in fleet.diagnostics())
 
 
 def _row(status: ProxyStatus) -> dict[str, Any]:

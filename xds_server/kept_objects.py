@@ -7,7 +7,7 @@ clusters are not kept: their API server has checked them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 import structlog
@@ -29,6 +29,7 @@ class KeptObjects:
     def __init__(self, file: StateFile) -> None:
         self._file = file
         self._raws: dict[str, dict[ObjectRef, Raw]] = {}
+        self._is_saved = True
         self._unsaved = asyncio.Event()
 
     def load(self) -> Mapping[str, Iterable[Raw]]:
@@ -42,14 +43,30 @@ class KeptObjects:
         self._raws = {name: {raw.ref: raw for raw in raws} for name, raws in found.items()}
         return found
 
-    def take(self, source_name: str, newest: Iterable[Raw], good: Mapping[ObjectRef, bytes]) -> None:
-        """newest: what was read of a source. good: the digest of the last good form of each of its objects."""
+    def take(
+        self,
+        source_name: str,
+        newest: Iterable[Raw],
+        good: Mapping[ObjectRef, bytes],
+        only: Collection[ObjectRef] | None = None,
+    ) -> None:
+        """newest: what was read of a source. good: the digest of the last good form of each of its objects.
+        only: the objects that this is about, if not all.
+
+        May be called in a thread; `changed` then on the event loop."""
         former = self._raws.get(source_name, {})
+        rest = {} if only is None else {ref: raw for ref, raw in former.items() if ref not in only}
         forms = {(raw.ref, raw.digest): raw for raw in (*former.values(), *newest)}
-        raws = {ref: forms[ref, digest] for ref, digest in good.items() if (ref, digest) in forms and self._keeps(ref)}
-        if raws.keys() != former.keys() or any(former[ref].digest != raw.digest for ref, raw in raws.items()):
+        taken = {ref: forms[ref, digest] for ref, digest in good.items() if (ref, digest) in forms and self._keeps(ref)}
+        raws = {**rest, **taken}
+        self._raws = {**self._raws, source_name: raws}  # another one, as `_save` may be looking at the old one
+        if raws.keys() != former.keys() or any(former[ref].digest != raw.digest for ref, raw in taken.items()):
+            self._is_saved = False
+
+    def changed(self) -> None:
+        """Something may have been taken."""
+        if not self._is_saved:
             self._unsaved.set()
-        self._raws[source_name] = raws
 
     async def run(self) -> None:
         """Saves after every change until it is cancelled, and once more then."""
@@ -68,6 +85,7 @@ class KeptObjects:
     async def _save(self) -> str:
         """Returns why it was not possible."""
         self._unsaved.clear()
+        self._is_saved = True
         content = {name: tuple(raws.values()) for name, raws in self._raws.items()}
         saving = asyncio.ensure_future(asyncio.to_thread(self._write, content))
         try:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import structlog
 
+from xds_server.catalogue import Level
 from xds_server.diagnostics import Diagnostic, ObjectRef
 from xds_server.findings import Finding, findings
 from xds_server.fleet import Fleet, ProxyStatus
@@ -37,9 +38,14 @@ class Observer:
     def status(self) -> ProxyStatus:
         return ProxyStatus(node="", proxy=EVERY_GATEWAY, user_agent="", variant="", peer="", connected=0.0, types=())
 
-    def findings(self) -> list[Finding]:
+    async def findings(self) -> list[Finding]:
         """What is wrong now, with places."""
-        return findings(self._fleet.diagnostics(), self._snapshots.value.sources)
+        found, sources = self._fleet.diagnostics(), self._snapshots.value.sources
+        return await asyncio.to_thread(lambda: findings(set(found), sources))
+
+    def count(self, level: Level) -> int:
+        """Of what was said to be wrong."""
+        return sum(found.level is level for found in self._known)
 
     def proxies(self) -> list[ProxyStatus]:
         """The streams of real proxies."""
@@ -55,13 +61,17 @@ class Observer:
                 state += [group.diagnostics, group.state.refusals]
             if len(state) != len(seen) or any(new is not old for new, old in zip(state, seen, strict=True)):
                 seen = state
-                self._say(self._fleet.diagnostics(), self._snapshots.value.sources)
+                found, sources = self._fleet.diagnostics(), self._snapshots.value.sources
+                # Thousands of findings take seconds: each is looked up in its file.
+                self._known = await asyncio.to_thread(self._said, found, sources)
             await asyncio.sleep(LOOK_SECONDS)
 
-    def _say(self, found: Iterable[Diagnostic], sources: Mapping[ObjectRef, Source]) -> None:
-        current = set(found)
-        for finding in findings(current - self._known.keys(), sources):
-            text = self._known[finding.diagnostic] = str(finding)
+    def _said(self, diagnostics: Iterable[Diagnostic], sources: Mapping[ObjectRef, Source]) -> dict[Diagnostic, str]:
+        """What is known once this is said."""
+        found, known = set(diagnostics), dict(self._known)
+        for finding in findings(found - known.keys(), sources):
+            text = known[finding.diagnostic] = str(finding)
             getattr(log, finding.diagnostic.level)(text, code=finding.diagnostic.code, state="found")
-        for diagnostic in sorted(self._known.keys() - current, key=Diagnostic.sort_key):
-            log.info(self._known.pop(diagnostic), code=diagnostic.code, state="gone")
+        for diagnostic in sorted(known.keys() - found, key=Diagnostic.sort_key):
+            log.info(known.pop(diagnostic), code=diagnostic.code, state="gone")
+        return known

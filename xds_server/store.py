@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +15,6 @@ from xds_server.kube.decode import Decoded, decode, kind_of
 from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Object, Raw, Source
 from xds_server.kube.snapshot import Snapshot, Table
-from xds_server.latest import Latest
 
 
 class Batch(msgspec.Struct, frozen=True, eq=False):
@@ -80,16 +79,18 @@ class _Contents(msgspec.Struct, eq=False):
 
 
 class Store:
-    """Takes what sources have and publishes snapshots. One writer: its methods are called on the event loop.
+    """Takes what sources have and makes snapshots of it. One writer: its methods are called by one thread.
 
-    order: names of sources, the most important first; it wins where two have the same object. Nothing is published
+    order: names of sources, the most important first; it wins where two have the same object. No snapshot is made
     before each of them was applied once. Sources that are not named come after, as they first appear.
     known: the last good form of what sources had before this process; it counts for what is broken when they are
     applied first.
+
+    snapshot: the newest; number 0 before there is any.
     """
 
     def __init__(self, order: Sequence[str] = (), known: Mapping[str, Iterable[Raw]] = MappingProxyType({})) -> None:
-        self.changes: Latest[Snapshot] = Latest(Snapshot())
+        self.snapshot = Snapshot()
         self._order = list(order)
         self._contents: dict[str, _Contents] = {}
         self._known = dict(known)
@@ -98,7 +99,7 @@ class Store:
         self._found_at_large: tuple[Diagnostic, ...] = ()
 
     def apply(self, source_name: str, batch: Batch) -> Snapshot:
-        """The snapshot with this batch in the place of the source's former one; published if anything changed.
+        """The snapshot with this batch in the place of the source's former one; the same as before if nothing changed.
 
         What has the digest that it had before is not decoded again and stays the same object.
         """
@@ -109,7 +110,7 @@ class Store:
         for ref in former.keys() | contents.entries.keys():
             if former.get(ref) is not contents.entries.get(ref):
                 self._touched.add(ref)
-        return self._publish()
+        return self._renewed()
 
     def update(self, source_name: str, changes: Changes) -> Snapshot:
         """As `apply`, for a source that was applied before and tells its changes; costs as much as they do."""
@@ -122,31 +123,28 @@ class Store:
         for ref in changes.gone:
             if entries.pop(ref, None) is not None:
                 self._touched.add(ref)
-        return self._publish()
+        return self._renewed()
 
-    def good(self, source_name: str) -> dict[ObjectRef, bytes]:
-        """The digest of the last good form of each object of a source."""
+    def good(self, source_name: str, only: Iterable[ObjectRef] | None = None) -> dict[ObjectRef, bytes]:
+        """The digest of the last good form of each object of a source, or of some of them."""
         entries = self._contents[source_name].entries
-        return {ref: entry.good_digest for ref, entry in entries.items() if entry.good is not None}
+        found = entries if only is None else {ref: entries[ref] for ref in only if ref in entries}
+        return {ref: entry.good_digest for ref, entry in found.items() if entry.good is not None}
 
     def _before(self, source_name: str) -> Mapping[ObjectRef, Entry]:
         """What a source had before this process; once."""
         return {raw.ref: _entry(raw, None) for raw in self._known.pop(source_name, ()) if kind_of(raw) is not None}
 
-    def _publish(self) -> Snapshot:
-        old = self.changes.value
-        if any(name not in self._contents for name in self._order):
-            return old
-        new = self._edited(old)
-        if new is not old:
-            self.changes.set(new)
-        return new
+    def _renewed(self) -> Snapshot:
+        if all(name in self._contents for name in self._order):
+            self.snapshot = self._edited(self.snapshot)
+        return self.snapshot
 
     def _edited(self, old: Snapshot) -> Snapshot:
         """The snapshot with what sources say now of the objects that were touched; the old one if nothing differs."""
         winners: dict[ObjectRef, Entry | None] = {}
         is_found_anew = False
-        for ref in sorted(self._touched):
+        for ref in _in_order(self._touched):
             winners[ref], found = self._decided(ref)
             is_found_anew |= found != self._found.pop(ref, ())
             if found:
@@ -166,8 +164,8 @@ class Store:
 
     def _decided(self, ref: ObjectRef) -> tuple[Entry | None, tuple[Diagnostic, ...]]:
         """The entry that counts, and what is wrong with the object. The only place where sources compete."""
-        contents = (self._contents[name] for name in self._order)
-        entries = [content.entries[ref] for content in contents if ref in content.entries]
+        found = [self._contents[name].entries.get(ref) for name in self._order]
+        entries = [entry for entry in found if entry is not None]
         if not entries:
             return None, ()
         first, *others = entries
@@ -179,25 +177,39 @@ def snapshot_of(*batches: Batch) -> Snapshot:
     store = Store([str(number) for number in range(len(batches))])
     for number, batch in enumerate(batches):
         store.apply(str(number), batch)
-    return store.changes.value
+    return store.snapshot
 
 
 def _contents(batch: Batch, former: Mapping[ObjectRef, Entry]) -> _Contents:
     found = list(batch.diagnostics)
     unknown: dict[tuple[str, str], Raw] = {}
-    entries: dict[ObjectRef, Entry] = {}
-    for raw in sorted(batch.raws, key=_place):
+    firsts: dict[ObjectRef, Raw] = {}
+    others: list[Raw] = []
+    for raw in batch.raws:
         if kind_of(raw) is None:
-            unknown.setdefault((raw.api_version, raw.ref.kind), raw)
-        elif raw.ref in entries:
-            found.append(_duplicate(raw.ref, raw.source, entries[raw.ref].source))
-        else:
-            entries[raw.ref] = _entry(raw, former.get(raw.ref))
+            kind = raw.api_version, raw.ref.kind
+            unknown[kind] = min(raw, unknown.get(kind, raw), key=_place)
+            continue
+        first = firsts.setdefault(raw.ref, raw)
+        if first is not raw:
+            firsts[raw.ref], other = sorted((first, raw), key=_place)
+            others.append(other)
+    found.extend(_duplicate(other.ref, other.source, firsts[other.ref].source) for other in others)
+    entries = {ref: _entry(raw, former.get(ref)) for ref, raw in firsts.items()}
     for ref, entry in former.items():
         if ref not in entries and _is_in(entry.source.file, batch.broken):
             entries[ref] = msgspec.structs.replace(entry, missing=True)
     found.extend(_unknown(raw) for raw in unknown.values())
     return _Contents(batch.origin, entries, tuple(found))
+
+
+def _in_order(refs: Iterable[ObjectRef]) -> Iterator[ObjectRef]:
+    """Sorted, one kind at a time: a thread that sorts does not let others run."""
+    kinds: dict[tuple[str, str], list[ObjectRef]] = {}
+    for ref in refs:
+        kinds.setdefault((ref.group, ref.kind), []).append(ref)
+    for kind in sorted(kinds):
+        yield from sorted(kinds[kind])
 
 
 def _place(raw: Raw) -> tuple[object, ...]:

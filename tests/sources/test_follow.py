@@ -19,7 +19,7 @@ SERVICE = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\n"
 @asynccontextmanager
 async def following(source: Path, inputs: Inputs | None = None) -> AsyncIterator[asyncio.Queue[News]]:
     told: asyncio.Queue[News] = asyncio.Queue()
-    task = asyncio.create_task(follow(str(source), inputs or Inputs(source=(str(source),)), told.put_nowait))
+    task = asyncio.create_task(follow(str(source), inputs or Inputs(source=(str(source),)), told.put))
     try:
         yield told
     finally:

@@ -75,7 +75,7 @@ class Follower:
         self.told: list[News] = []
         self.anchors: set[ObjectRef] = set()
 
-    def tell(self, news: News) -> None:
+    async def tell(self, news: News) -> None:
         self.told.append(news)
         if isinstance(news, Condition):
             self.conditions.append(news)
@@ -92,7 +92,7 @@ class Follower:
         self.digests.update((raw.ref, raw.digest) for raw in raws)
 
     def names(self, kind: type[Service] | type[VirtualService] = Service) -> set[str]:
-        return {name for _, name in self.store.changes.value.of(kind)}
+        return {name for _, name in self.store.snapshot.of(kind)}
 
     def changes(self) -> list[Changes]:
         return [news for news in self.told if isinstance(news, Changes)]
@@ -105,7 +105,7 @@ async def following(cluster: Cluster, scope: Scope | None = None) -> AsyncIterat
         watch(cluster.access, scope or Scope(namespaces=(cluster.namespace,)), follower.tell)
     )
     try:
-        await eventually(lambda: watching.done() or follower.digests or follower.store.changes.value.number)
+        await eventually(lambda: watching.done() or follower.digests or follower.store.snapshot.number)
         yield follower
     finally:
         watching.cancel()
@@ -145,10 +145,10 @@ async def test_objects_come_change_and_go(cluster: Cluster, lists: str) -> None:
         await cluster.apply(service("a", 81), service("f"))
         await eventually(lambda: "f" in follower.names())
         key = (cluster.namespace, "a")
-        await eventually(lambda: follower.store.changes.value.of(Service)[key].spec.ports[0].port == 81)
+        await eventually(lambda: follower.store.snapshot.of(Service)[key].spec.ports[0].port == 81)
         await cluster.delete("service/b", "virtualservice/v")
         await eventually(lambda: follower.names() == set("acdef") and not follower.names(VirtualService))
-        [source] = [found for ref, found in follower.store.changes.value.sources.items() if ref.name == "a"]
+        [source] = [found for ref, found in follower.store.snapshot.sources.items() if ref.name == "a"]
         assert source.cluster
         assert int(source.resource_version) > 0
 

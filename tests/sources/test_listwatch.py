@@ -33,7 +33,7 @@ from xds_server.sources.listwatch import (
     Replace,
     Wait,
     Watch,
-    replaced,
+    differences,
 )
 
 HALF = 0.5
@@ -283,11 +283,21 @@ def test_waits_are_spread_by_chance(chance: float, seconds: float) -> None:
 def test_a_list_tells_only_what_differs() -> None:
     known: dict[ObjectRef, bytes] = {}
     a, b = raw("a"), raw("b")
-    assert replaced(known, [a, b]) == ([a, b], [])
-    assert replaced(known, [raw("a", 9), raw("b", 9)]) == ([], [])
+    assert differences(known, Replace((a, b))) == ([a, b], [])
+    assert differences(known, Replace((raw("a", 9), raw("b", 9)))) == ([], [])
     changed = raw("b", 10, b"new")
-    assert replaced(known, [changed]) == ([changed], [a.ref])
+    assert differences(known, Replace((changed,))) == ([changed], [a.ref])
     assert known == {b.ref: b"new"}
+
+
+def test_a_change_tells_only_what_differs() -> None:
+    known: dict[ObjectRef, bytes] = {}
+    a = raw("a")
+    assert differences(known, Change(a, a.ref)) == ([a], [])
+    assert differences(known, Change(raw("a", 9), a.ref)) == ([], []), "nothing but its version"
+    assert differences(known, Change(None, a.ref)) == ([], [a.ref])
+    assert differences(known, Change(None, a.ref)) == ([], []), "it was never told"
+    assert known == {}
 
 
 @dataclasses.dataclass

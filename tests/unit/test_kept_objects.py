@@ -27,6 +27,7 @@ async def served(file: StateFile, *batches: Batch) -> Store:
     for one in batches:
         store.apply("conf", one)
         kept.take("conf", one.raws, store.good("conf"))
+        kept.changed()
     saving.cancel()
     await asyncio.gather(saving, return_exceptions=True)
     return store
@@ -36,28 +37,28 @@ async def test_a_file_that_is_broken_at_the_start_keeps_its_objects(tmp_path: Pa
     file = StateFile(tmp_path / "objects")
     await served(file, batch(a=[service("a"), service("b")], c=service("c")))
     store = await served(file, batch(a="x: [\n", c=service("c")))
-    assert names(store.changes.value) == ["a", "b", "c"]
-    assert last_good(store.changes.value) == ["a", "b"]
-    assert codes(store.changes.value) == ["XDS1001 a.yaml:2:1"]
+    assert names(store.snapshot) == ["a", "b", "c"]
+    assert last_good(store.snapshot) == ["a", "b"]
+    assert codes(store.snapshot) == ["XDS1001 a.yaml:2:1"]
     again = await served(file, batch(a="x: [\n", c=service("c")))
-    assert names(again.changes.value) == ["a", "b", "c"], "what is kept is kept on"
+    assert names(again.snapshot) == ["a", "b", "c"], "what is kept is kept on"
     mended = await served(file, batch(a=service("a"), c=service("c")))
-    assert names(mended.changes.value) == ["a", "c"]
+    assert names(mended.snapshot) == ["a", "c"]
 
 
 async def test_an_object_that_is_wrong_at_the_start_keeps_its_last_good_form(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "objects")
     await served(file, batch(a=service("a", "{clusterIP: 10.0.0.1}")), batch(a=service("a", BAD)))
     store = await served(file, batch(a=service("a", BAD)))
-    assert names(store.changes.value) == ["a"]
-    assert last_good(store.changes.value) == ["a"]
+    assert names(store.snapshot) == ["a"]
+    assert last_good(store.snapshot) == ["a"]
 
 
 async def test_what_is_gone_at_the_start_is_not_brought_back(tmp_path: Path) -> None:
     file = StateFile(tmp_path / "objects")
     await served(file, batch(a=service("a"), b=service("b")))
     store = await served(file, batch(b=service("b")))
-    assert names(store.changes.value) == ["b"]
+    assert names(store.snapshot) == ["b"]
     assert kinds(KeptObjects(file).load()) == [("Service", "b")]
 
 
@@ -87,6 +88,7 @@ async def test_a_change_is_written_while_the_server_runs(tmp_path: Path) -> None
     saving = asyncio.create_task(kept.run())
     store.apply("conf", one := batch(a=service("a")))
     kept.take("conf", one.raws, store.good("conf"))
+    kept.changed()
     await until((tmp_path / "objects").exists)
     saving.cancel()
     await asyncio.gather(saving, return_exceptions=True)

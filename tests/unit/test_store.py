@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from random import Random
 
@@ -79,7 +78,7 @@ def test_nothing_is_published_when_nothing_changed() -> None:
     store = Store()
     before = store.apply("files", batch(a=[service("a"), service("b", BAD)]))
     assert store.apply("files", batch(a=[service("a"), service("b", BAD)])) is before
-    assert store.changes.value is before
+    assert store.snapshot is before
 
 
 def test_an_empty_source_is_published_once_and_says_so() -> None:
@@ -171,16 +170,6 @@ def test_an_unknown_kind_is_told_once() -> None:
     assert len(snapshot.sources) == 1
 
 
-async def test_followers_get_the_newest_snapshot() -> None:
-    store = Store()
-    follower = store.changes.follow()
-    assert (await anext(follower)).number == 0
-    waiting = asyncio.ensure_future(anext(follower))
-    store.apply("files", batch(a=service("a")))
-    newest = store.apply("files", batch(a=service("b")))
-    assert await waiting is newest
-
-
 NAMES = ["a", "b", "c"]
 FILES = st.dictionaries(
     st.sampled_from(["f", "g"]),
@@ -219,7 +208,7 @@ def test_changes_one_by_one_end_where_the_whole_does(history: list[dict[str, lis
         bit_by_bit.update("files", Changes(tuple(raws.values()), gone))
         whole.apply("files", Batch("conf", tuple(raws.values())))
         known = raws
-        one, other = whole.changes.value, bit_by_bit.changes.value
+        one, other = whole.snapshot, bit_by_bit.snapshot
         assert (codes(one), last_good(one)) == (codes(other), last_good(other))
         assert [(str(ref), str(source)) for ref, source in one.sources.items()] == [
             (str(ref), str(source)) for ref, source in other.sources.items()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +32,7 @@ class Answers(msgspec.Struct, frozen=True):
     stale: Callable[[], Sequence[str]]
     sources: Callable[[], Sequence[SourceStatus]]
     proxies: Callable[[], Sequence[dict[str, Any]]]
-    diagnostics: Callable[[], Sequence[Finding]]
+    diagnostics: Callable[[], Awaitable[Sequence[Finding]]]
     metrics: Callable[[], bytes]
 
 
@@ -60,7 +61,9 @@ def admin_app(answers: Answers) -> Starlette:
         return JSONResponse(list(answers.proxies()))
 
     async def diagnostics(_: Request) -> Response:
-        return JSONResponse([as_json(finding) for finding in answers.diagnostics()])
+        found = await answers.diagnostics()
+        body = await asyncio.to_thread(lambda: msgspec.json.encode([as_json(finding) for finding in found]))
+        return Response(body, media_type="application/json")
 
     routes = {
         "/": index,

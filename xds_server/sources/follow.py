@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import aclosing
 
 from xds_server.kube.kinds import KINDS
 from xds_server.settings import KUBERNETES, Inputs
 from xds_server.sources import directory, kubernetes, mesh_file
 from xds_server.sources.condition import Condition
-from xds_server.sources.kubernetes import News
+from xds_server.sources.kubernetes import Tell
 from xds_server.sources.kubernetes_api import Access
 from xds_server.sources.kubernetes_resources import Scope, parse_selectors
 from xds_server.store import Batch, Changes
@@ -19,8 +18,11 @@ READ_SECONDS = 30.0
 """How long reading a cluster once may take."""
 
 
-async def follow(source: str, inputs: Inputs, tell: Callable[[News], None]) -> None:
-    """Tells what the source has now, and every change, until it is cancelled. Raises NoAccess, ValueError."""
+async def follow(source: str, inputs: Inputs, tell: Tell) -> None:
+    """Tells what the source has now, and every change, until it is cancelled. Raises NoAccess, ValueError.
+
+    `tell` is awaited before anything else is told.
+    """
     if source == KUBERNETES:
         await kubernetes.watch(access_of(inputs), scope_of(inputs), tell)
         return
@@ -28,16 +30,16 @@ async def follow(source: str, inputs: Inputs, tell: Callable[[News], None]) -> N
     async with aclosing(directory.watch(source)) as found:
         async for news in found:
             if source == inputs.mesh_config:
-                news = mesh_file.batch(source)
+                news = await asyncio.to_thread(mesh_file.batch, source)
             if isinstance(news, Changes):  # of what was read before, and is not lost
-                tell(news)
+                await tell(news)
                 continue
             is_lost = source in news.broken
             # What could never be read is not known to be empty: proxies would lose all that they have.
             is_read = is_read or not is_lost or bool(news.raws)
             if is_read:
-                tell(news)
-            tell(Condition(lost=_problems(source, news) if is_lost else ()))
+                await tell(news)
+            await tell(Condition(lost=_problems(source, news) if is_lost else ()))
 
 
 def _problems(source: str, batch: Batch) -> tuple[str, ...]:

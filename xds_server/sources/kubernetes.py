@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -28,7 +28,7 @@ from xds_server.sources.listwatch import (
     Replace,
     Wait,
     Watch,
-    replaced,
+    differences,
 )
 from xds_server.store import Batch, Changes
 
@@ -45,12 +45,13 @@ _SHOWN = 5
 
 News = Batch | Changes | Condition
 """A Batch once, when everything is known; then Changes. A Condition whenever it is another one."""
+Tell = Callable[[News], Awaitable[None]]
 
 
-async def watch(access: Access, scope: Scope, tell: Callable[[News], None]) -> None:
+async def watch(access: Access, scope: Scope, tell: Tell) -> None:
     """Tells everything in a cluster, and every change, until it is cancelled. Raises NoAccess.
 
-    `tell` is called on the event loop.
+    `tell` is awaited before anything else is told.
     """
     api = Api(access)
     await api.connect()
@@ -69,7 +70,7 @@ async def read(access: Access, scope: Scope, seconds: float) -> Batch:
     done: asyncio.Future[Batch] = asyncio.get_running_loop().create_future()
     conditions = [Condition()]
 
-    def tell(news: News) -> None:
+    async def tell(news: News) -> None:
         if isinstance(news, Condition):
             conditions.append(news)
         elif isinstance(news, Batch) and not done.done():
@@ -93,7 +94,7 @@ async def read(access: Access, scope: Scope, seconds: float) -> Batch:
 class _Cluster:
     """The lists and watches of one cluster, and what they found that was not told yet."""
 
-    def __init__(self, api: Api, scope: Scope, tell: Callable[[News], None]) -> None:
+    def __init__(self, api: Api, scope: Scope, tell: Tell) -> None:
         self._api, self._scope, self._tell = api, scope, tell
         self._follows: dict[Resource, _Follow] = {}
         self._tasks: asyncio.TaskGroup
@@ -101,6 +102,7 @@ class _Cluster:
         self._condition = Condition()
         self._is_told = False
         self._is_due = asyncio.Event()
+        self._found: list[tuple[_Follow, Replace | Change]] = []  # and not looked at yet
         self._puts: dict[ObjectRef, Raw] = {}
         self._gone: set[ObjectRef] = set()
         self._references: dict[ObjectRef, frozenset[str]] = {}  # object -> names of secrets
@@ -113,19 +115,12 @@ class _Cluster:
             await self._beat()
 
     def _follow(self, resource: Resource) -> None:
-        follow = self._follows[resource] = _Follow(self._api, resource, self._changed)
+        follow = self._follows[resource] = _Follow(self._api, resource, self._take)
         follow.task = self._tasks.create_task(follow.run(), name=str(resource))
 
-    def _changed(self, puts: Iterable[Raw], gone: Iterable[ObjectRef]) -> None:
-        """Takes changes, or only that a follow is in another state; tells all of them a little later."""
-        for raw in puts:
-            self._puts[raw.ref] = raw
-            self._gone.discard(raw.ref)
-            self._refer(raw.ref, raw)
-        for ref in gone:
-            self._puts.pop(ref, None)
-            self._gone.add(ref)
-            self._refer(ref, None)
+    def _take(self, *found: tuple[_Follow, Replace | Change]) -> None:
+        """Takes what a follow found, or only that it is in another state; tells all of it a little later."""
+        self._found += found
         self._is_due.set()
 
     async def _tell_all(self) -> None:
@@ -134,22 +129,38 @@ class _Cluster:
             await self._is_due.wait()
             await asyncio.sleep(GATHER_SECONDS)
             self._is_due.clear()
-            self._flush()
+            await self._flush()
 
-    def _flush(self) -> None:
+    async def _flush(self) -> None:
+        settled = {follow for follow in self._follows.values() if follow.is_settled}  # nothing of theirs comes later
+        found, self._found = self._found, []
+        await asyncio.to_thread(self._gather, found)
         self._follow_referenced()
-        if all(follow.is_settled for follow in self._follows.values()):
+        if settled.issuperset(self._follows.values()):
             puts, gone = tuple(self._puts.values()), tuple(self._gone)
             self._puts, self._gone = {}, set()
             if not self._is_told:
                 self._is_told = True
-                self._tell(Batch(f"cluster {self._api.name}", puts))
+                await self._tell(Batch(f"cluster {self._api.name}", puts))
             elif puts or gone:
-                self._tell(Changes(puts, gone))
+                await self._tell(Changes(puts, gone))
         condition = self._condition_now()
         if condition != self._condition:
             self._condition = condition
-            self._tell(condition)
+            await self._tell(condition)
+
+    def _gather(self, found: list[tuple[_Follow, Replace | Change]]) -> None:
+        """Finds out what differs. In a thread, one at a time: a list may have thousands of objects."""
+        for follow, command in found:
+            puts, gone = differences(follow.known, command)
+            for raw in puts:
+                self._puts[raw.ref] = raw
+                self._gone.discard(raw.ref)
+                self._refer(raw.ref, raw)
+            for ref in gone:
+                self._puts.pop(ref, None)
+                self._gone.add(ref)
+                self._refer(ref, None)
 
     def _refer(self, ref: ObjectRef, raw: Raw | None) -> None:
         if self._scope.secrets == "referenced":
@@ -170,7 +181,7 @@ class _Cluster:
         for resource in [one for one in secrets if one not in wanted]:
             follow = self._follows.pop(resource)
             follow.task.cancel()
-            self._changed((), follow.known)
+            self._take((follow, Replace(())))
 
     def _condition_now(self) -> Condition:
         follows = self._follows.values()
@@ -194,7 +205,7 @@ class _Cluster:
                     follow.give_up()
             if silence != self._silence:
                 self._silence = silence
-                self._changed((), ())
+                self._take()
 
 
 def _first(sentences: list[str]) -> tuple[str, ...]:
@@ -205,17 +216,16 @@ def _first(sentences: list[str]) -> tuple[str, ...]:
 class _Follow:
     """The list and watch of one resource: does what the machine says, and tells it what came of it.
 
-    known: the objects that are there, and their digests.
+    take: is given what the machine says of the objects, and nothing when only the state is another one.
+    known: the objects that were there when that was looked at last, and their digests.
     """
 
-    def __init__(
-        self, api: Api, resource: Resource, changed: Callable[[Iterable[Raw], Iterable[ObjectRef]], None]
-    ) -> None:
+    def __init__(self, api: Api, resource: Resource, take: Callable[..., None]) -> None:
         self.resource = resource
         self.machine = ListWatch(len(resource.versions))
         self.known: dict[ObjectRef, bytes] = {}
         self.task: asyncio.Task[None]
-        self._api, self._changed = api, changed
+        self._api, self._take = api, take
         self._reader = Reader(resource, api.name)
         self._deadline: asyncio.Timeout | None = None
         self._state: object = None
@@ -252,25 +262,15 @@ class _Follow:
         """Does what can be done at once; returns the request or wait."""
         following: Command | None = None
         for command in commands:
-            if isinstance(command, Replace):
-                self._changed(*replaced(self.known, command.items))
-            elif isinstance(command, Change):
-                self._change(command)
+            if isinstance(command, Replace | Change):
+                self._take((self, command))
             else:
                 following = command
         state = (self.machine.is_synced, self.machine.is_forbidden, self.machine.trouble)
         if state != self._state:
             self._state = state
-            self._changed((), ())
+            self._take()
         return following
-
-    def _change(self, change: Change) -> None:
-        if change.put is None:
-            if self.known.pop(change.ref, None) is not None:
-                self._changed((), (change.ref,))
-        elif self.known.get(change.ref) != change.put.digest:
-            self.known[change.ref] = change.put.digest
-            self._changed((change.put,), ())
 
     async def _events(self, request: Command) -> AsyncGenerator[Event, None]:
         """What comes of a request or wait. The last event is one that the machine answers with the next request."""
@@ -287,7 +287,7 @@ class _Follow:
                     if answer.status != 200:
                         yield await self._refused(answer)
                     elif isinstance(request, List):
-                        yield self._reader.page(await answer.read(), request.api_version)
+                        yield await asyncio.to_thread(self._reader.page, await answer.read(), request.api_version)
                     else:
                         async with aclosing(self._lines(answer, request)) as lines:
                             async for event in lines:

@@ -13,7 +13,7 @@ a list that breaks off. https://kubernetes.io/docs/reference/using-api/api-conce
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -322,13 +322,18 @@ _TAKES: Mapping[type, Callable[..., list[Command]]] = {
 }
 
 
-def replaced(known: dict[ObjectRef, bytes], items: Sequence[Raw]) -> tuple[list[Raw], list[ObjectRef]]:
-    """What a complete list changes: the objects that are new or different, and those that are gone.
+def differences(known: dict[ObjectRef, bytes], command: Replace | Change) -> tuple[list[Raw], list[ObjectRef]]:
+    """The objects that are new or different, and those that are gone.
 
     known: the digest of each object so far; brought up to date.
     """
+    if isinstance(command, Replace):
+        items = command.items
+        gone = list(known.keys() - {item.ref for item in items})
+    else:
+        items = (command.put,) if command.put is not None else ()
+        gone = [command.ref] if command.put is None and command.ref in known else []
     puts = [item for item in items if known.get(item.ref) != item.digest]
-    gone = list(known.keys() - {item.ref for item in items})
     for ref in gone:
         del known[ref]
     known.update((item.ref, item.digest) for item in puts)
