@@ -83,7 +83,7 @@ class Pipeline:
         seen = self._timed("view", lambda: memo(view, mesh, proxy, memo))
         resources, _ = self._timed("build", lambda: build(seen.shared, memo, seen.seat))  # it has nothing of its own
         memo.turn()
-        self._timed("offer", lambda: self._group.offer(resources, self._shared))
+        self._timed("offer", lambda: self._group.offer(self._group.settle(resources, memo, self._shared.intern)))
         new = self._new(resources)
         self._timed("message", lambda: [delta_response("1", "s", one.type_url, "1", (one,)) for one in new])
         return new

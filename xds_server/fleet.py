@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol
+from itertools import chain
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 
 from xds_server import translate as translation
+from xds_server.breath import SLICE, Breath
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources, keyed
 from xds_server.incremental import changed
@@ -27,7 +29,7 @@ from xds_server.mesh.proxy import Proxy
 from xds_server.pace import Pace
 from xds_server.state_file import StateError
 from xds_server.translate import Translation
-from xds_server.xds.group import Group, offered, words
+from xds_server.xds.group import Group, Settled, offered, words
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
 from xds_server.xds.shared import Shared
@@ -37,7 +39,6 @@ from xds_server.xds.tally import Tally
 Translate = Callable[[Snapshot, Proxy, Memo], Translation]
 
 _IDLE_GROUPS = 16  # groups without a proxy that are remembered: a proxy that comes back finds its quarantine
-_SLICE = 0.002  # seconds of work on many groups or streams, before those may run that it is done for
 
 log = structlog.get_logger()
 
@@ -95,6 +96,7 @@ class Fleet:
         patience: float = 5.0,
     ) -> None:
         self.shared = Shared()
+        self.breath = Breath()
         self.synced = asyncio.Event()
         self.answering = asyncio.Event()
         self.stale_since: float | None = None
@@ -107,10 +109,10 @@ class Fleet:
         self._snapshot: Snapshot | None = None
         self._last_good = last_good
         self._patience = patience
-        self._remembered: dict[Proxy, tuple[Resource, ...]] | None = None
+        self._remembered: dict[Proxy, tuple[Resource, ...]] | None = None if last_good else {}
         self._keeping = Keeping(last_good, self._served) if last_good else None
         self._one_at_a_time = asyncio.Lock()
-        self._breath = 0.0  # when others were let run last
+        self._recalling = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "translate")
 
     async def run(self) -> None:
@@ -137,13 +139,14 @@ class Fleet:
 
     async def join(self, proxy: Proxy, member: Member) -> LiveGroup:
         """Adds a stream to its group; returns once the group has a configuration."""
-        group = self._groups.pop(proxy, None) or LiveGroup(proxy, self._recall().get(proxy, ()))
+        remembered = await self._recall()
+        group = self._groups.pop(proxy, None) or LiveGroup(proxy, remembered.get(proxy, ()))
         self._groups[proxy] = group  # the newest last
         group.members[member] = None
         self._idle.pop(proxy, None)
         try:
             if self.answering.is_set() and not self.synced.is_set():
-                self._offer_remembered(group)
+                await self._offer_remembered(group)
             if not group.ready.is_set() and self._snapshot is not None:
                 async with self._one_at_a_time:
                     if not group.ready.is_set():
@@ -164,7 +167,8 @@ class Fleet:
         while len(self._idle) > _IDLE_GROUPS:
             proxy = next(iter(self._idle))
             del self._idle[proxy], self._groups[proxy]
-            self._recall().pop(proxy, None)
+            if self._remembered:
+                self._remembered.pop(proxy, None)
 
     def judge(self, group: LiveGroup, member: Member, verdict: Verdict) -> None:
         """Takes what a proxy said of a response."""
@@ -182,24 +186,21 @@ class Fleet:
         return tuple(member.status() for group in self._groups.values() for member in group.members)
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What is wrong with the objects, and what the proxies refuse."""
-        return tuple(sorted(set(self._found()), key=Diagnostic.sort_key))
+        """What is wrong with the objects, and what the proxies refuse. What several groups have is there several
+        times, as to find that out takes a while."""
+        groups = self._groups.values()
+        return tuple(chain.from_iterable((*group.diagnostics, *group.state.diagnostics()) for group in groups))
 
     def groups(self) -> tuple[LiveGroup, ...]:
         return tuple(self._groups.values())
-
-    def _found(self) -> Iterator[Diagnostic]:
-        for group in self._groups.values():
-            yield from group.diagnostics
-            yield from group.state.diagnostics()
 
     async def _round(self, snapshot: Snapshot) -> None:
         """Brings every group to a snapshot."""
         async with self._one_at_a_time:
             self._snapshot = snapshot
             await self._offer(tuple(self._groups.values()), snapshot)
-            self._memo.turn()
-            self.shared.turn()
+            forgotten = self.shared.turn()
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._forget, forgotten)
         if self.stale_since is not None:
             seconds = round(asyncio.get_running_loop().time() - self.stale_since, 3)
             log.info("the sources were read; proxies no longer get what they got before", seconds=seconds)
@@ -213,39 +214,53 @@ class Fleet:
         todo = deque(groups)
         while todo:
             results = await loop.run_in_executor(self._thread, self._translations, snapshot, tuple(todo))
-            self._breath = loop.time()
-            for result, seconds in results:
-                await self._take(todo.popleft(), result, seconds)
+            for result, new, seconds in results:
+                await self._take(todo.popleft(), result, new, seconds)
 
     def _translations(
         self, snapshot: Snapshot, groups: Iterable[LiveGroup]
-    ) -> list[tuple[Translation | Exception, float]]:
+    ) -> list[tuple[Translation | Exception, Settled | None, float]]:
         """Those for the first groups, each with the seconds that it took: one that takes long, or many that take none
         because they see what others see."""
-        results: list[tuple[Translation | Exception, float]] = []
+        results: list[tuple[Translation | Exception, Settled | None, float]] = []
         began = before = time.perf_counter()
         for group in groups:
+            new = None
             try:
                 result: Translation | Exception = self._translate(snapshot, group.proxy, self._memo)
+                if isinstance(result, Translation):
+                    new = self._settled(group, result.resources)
             except Exception as bug:
                 result = bug
             now = time.perf_counter()
-            results.append((result, now - before))
+            results.append((result, new, now - before))
             before = now
-            if now - began > _SLICE:
+            if now - began > SLICE:
                 break
         return results
 
-    async def _take(self, group: LiveGroup, result: Translation | Exception, seconds: float) -> None:
-        if isinstance(result, Exception):
+    def _settled(self, group: LiveGroup, resources: Resources) -> Settled:
+        """In the thread."""
+        return group.state.settle(resources, self._memo, self.shared.intern)
+
+    def _forget(self, forgotten: dict[Any, Any]) -> None:
+        """In the thread and one by one, as what is let go at once holds everything up."""
+        for results in (self._memo.turn(), forgotten):
+            while results:
+                results.popitem()
+
+    async def _take(
+        self, group: LiveGroup, result: Translation | Exception, new: Settled | None, seconds: float
+    ) -> None:
+        if isinstance(result, Exception) or new is None:
             log.error("translation failed; the proxies keep what they have", group=repr(group.proxy), exc_info=result)
-            self._offer_remembered(group)
+            await self._offer_remembered(group)
             return
         group.diagnostics = result.diagnostics
         group.offered = asyncio.get_running_loop().time()
         self.tally.translation.observe(seconds)
         await self._keep_before_it_is_sent(group, result.resources)
-        changed = group.state.offer(result.resources, self.shared)
+        changed = group.state.offer(new)
         group.ready.set()
         if changed:
             self._note_change()
@@ -271,21 +286,21 @@ class Fleet:
         """Reads what was kept, serves it if the sources stay away, and then keeps what is served."""
         if self._keeping is None:
             return
-        remembered = self._recall()
+        remembered = await self._recall()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.synced.wait(), self._patience)
         if not self.synced.is_set() and remembered:
             log.warning("the sources could not be read; serving what proxies got before", groups=len(remembered))
             self.stale_since = asyncio.get_running_loop().time()
             for group in list(self._groups.values()):
-                self._offer_remembered(group)
+                await self._offer_remembered(group)
             self.answering.set()
         await self._keeping.run()
 
     def _served(self) -> Served:
         """What each group gets, also those whose proxies did not come back yet; the newest last."""
         served: dict[Proxy, Callable[[], Iterable[Resource]]] = {
-            proxy: partial(tuple, resources) for proxy, resources in self._recall().items()
+            proxy: partial(tuple, resources) for proxy, resources in (self._remembered or {}).items()
         }
         for proxy, group in self._groups.items():
             if group.ready.is_set() and group.state.published:
@@ -295,32 +310,41 @@ class Fleet:
                 served.setdefault(proxy, tuple)
         return served
 
-    def _recall(self) -> dict[Proxy, tuple[Resource, ...]]:
+    async def _recall(self) -> dict[Proxy, tuple[Resource, ...]]:
         """What the server before this one gave to its groups."""
-        if self._remembered is None:
-            try:
-                self._remembered = dict(self._last_good.load()) if self._last_good else {}
-            except StateError as error:
-                log.warning("what proxies got before is unknown", reason=str(error))
-                self._remembered = {}
+        async with self._recalling:
+            if self._remembered is None:
+                self._remembered = await asyncio.get_running_loop().run_in_executor(self._thread, self._loaded)
         return self._remembered
 
-    def _offer_remembered(self, group: LiveGroup) -> None:
-        resources = self._recall().get(group.proxy)
-        if resources is not None and not group.ready.is_set():
+    def _loaded(self) -> dict[Proxy, tuple[Resource, ...]]:
+        try:
+            return dict(self._last_good.load()) if self._last_good else {}
+        except StateError as error:
+            log.warning("what proxies got before is unknown", reason=str(error))
+            return {}
+
+    async def _offer_remembered(self, group: LiveGroup) -> None:
+        resources = (await self._recall()).get(group.proxy)
+        if resources is None or group.ready.is_set():
+            return
+        loop = asyncio.get_running_loop()
+        new = await loop.run_in_executor(self._thread, lambda: self._settled(group, keyed(resources)))
+        if not group.ready.is_set():
             group.diagnostics = (diagnostic("XDS7003", None),)
-            group.offered = asyncio.get_running_loop().time()
-            group.state.offer(keyed(resources), self.shared)
+            group.offered = loop.time()
+            group.state.offer(new)
             group.ready.set()
             self._wake(group)
 
     async def _wake_all(self, group: LiveGroup) -> None:
         clock = asyncio.get_running_loop().time
+        began = clock()
         for member in tuple(group.members):
             member.wake()
-            if clock() - self._breath > _SLICE:
+            if clock() - began > SLICE:
                 await asyncio.sleep(0)
-                self._breath = clock()
+                began = clock()
 
     def _wake(self, group: LiveGroup) -> None:
         for member in group.members:

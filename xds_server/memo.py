@@ -71,9 +71,10 @@ class Generations:
     def keep(self, key: Hashable, value: Any) -> None:
         self._new[key] = value
 
-    def turn(self) -> None:
-        """Ends a generation: what it did not use is forgotten."""
-        self._old, self._new = self._new, {}
+    def turn(self) -> dict[Any, Any]:
+        """Ends a generation: what it did not use is forgotten. Returns that, for the caller to let go of it."""
+        forgotten, self._old, self._new = self._old, self._new, {}
+        return forgotten
 
     def __len__(self) -> int:
         return len(self._old | self._new)

@@ -7,7 +7,7 @@ import gc
 import resource
 import sys
 
-_YOUNG, _MIDDLE, _OLD = 50_000, 20, 50
+_YOUNG, _MIDDLE, _OLD = 5_000, 1, 8_000
 _TURN = 0.001  # seconds that the thread which translates keeps the interpreter from the one that answers proxies
 
 
@@ -18,7 +18,8 @@ def prepare() -> None:
     with contextlib.suppress(ValueError):  # macOS says that there is no limit, and takes none
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     # Hardly anything here is garbage in a cycle, and to look for it among what thousands of streams hold costs a tenth
-    # of the CPU of a push.
+    # of the CPU of a push. Nobody runs meanwhile: what is young, and a little older, is so little that it takes a few
+    # milliseconds, also while thousands of objects are read.
     gc.set_threshold(_YOUNG, _MIDDLE, _OLD)
     sys.setswitchinterval(_TURN)
 

@@ -198,7 +198,7 @@ class GroupWorld(World):
 
     def offer(self, *resources: Resource) -> None:
         self.resources = keyed(resources)
-        self.group.offer(self.resources, self.shared)
+        self.group.offer(self.group.settle(self.resources, self.shared, self.shared.intern))
         self.settle()
 
     def settle(self) -> None:

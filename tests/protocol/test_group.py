@@ -20,7 +20,7 @@ class Proxies:
         self.group, self.shared = Group(remembered), Shared()
 
     def offer(self, *resources: Resource) -> None:
-        self.group.offer(keyed(resources), self.shared)
+        self.group.offer(self.group.settle(keyed(resources), self.shared, self.shared.intern))
         self.shared.turn()
 
     def accept(self, *resources: Resource) -> None:

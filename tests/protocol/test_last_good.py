@@ -175,7 +175,7 @@ async def test_what_a_sotw_client_is_sent_is_kept_before_so_that_a_kill_at_any_t
 def test_what_was_kept_before_any_proxy_answered_does_not_count_as_good() -> None:
     """The server before was killed between the offer of a bad resource and its refusal."""
     kept = Group([cluster("bad")])
-    kept.offer(keyed([cluster("bad"), cluster("a")]), Shared())
+    kept.offer(kept.settle(keyed([cluster("bad"), cluster("a")]), Shared(), Shared().intern))
     assert kept.published
     refused = kept.published.tables.by_type[CDS].rows["bad"]
     kept.judge("edge", Verdict(Meaning.NACK, CDS, culprits=(refused,), message="no"))

@@ -73,7 +73,7 @@ async def test_what_is_told_is_published_in_its_order_by_one_writer() -> None:
         assert not one.done()
         store.go.release()
         await one
-        seen.append(names(intake.changes.value))
+        seen.append(sorted(names(intake.changes.value)))
     assert seen == [[], ["one", "two"], ["three", "two"], ["four", "three"]]
     assert len(store.threads) == 1
 

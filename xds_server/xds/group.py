@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.envoy.resource import EMPTY, TYPES, Resource, Resources
 from xds_server.incremental import changed, fixed
-from xds_server.xds.intern import settled
+from xds_server.memo import Memo
+from xds_server.xds.intern import Intern, settled
 from xds_server.xds.request import Meaning
 from xds_server.xds.session import Verdict
-from xds_server.xds.shared import Shared
 from xds_server.xds.substitute import Published, substitute
 from xds_server.xds.table import EMPTY_TABLE, EMPTY_TABLES, Held, Table, Tables
 
@@ -50,6 +51,13 @@ def words(message: str) -> str:
     return (before + after).strip()[:_WORDS]
 
 
+class Settled(NamedTuple):
+    """What a group is to be offered in place of what it was offered before."""
+
+    resources: Resources
+    tables: Tables
+
+
 class Group:
     """The newest configuration of the group, without what its proxies refuse.
 
@@ -71,11 +79,15 @@ class Group:
         self._before = Tables({t: Table(fixed(rows)) for t, rows in self._accepted.items()})
         self._last_accepted: dict[str, object] = {}
 
-    def offer(self, resources: Resources, shared: Shared) -> bool:
-        """Takes a new translation. False if nothing in it differs from what is offered already."""
-        before = self._tables
-        tables = settled(resources, self.resources, before, shared, shared.intern)
-        self.resources = resources
+    def settle(self, resources: Resources, memo: Memo, intern: Intern) -> Settled:
+        """What to offer of a new translation. Changes nothing, and may be called in a thread: it looks at everything
+        that is new."""
+        return Settled(resources, settled(resources, self.resources, self._tables, memo, intern))
+
+    def offer(self, new: Settled) -> bool:
+        """False if nothing in it differs from what is offered already."""
+        before, tables = self._tables, new.tables
+        self.resources = new.resources
         if tables is before:
             return False
         self._tables = tables

@@ -21,6 +21,7 @@ from xds_server.xds.states import ResourceStatus, State, TypeStatus
 from xds_server.xds.substitute import Accepted, Published, spared, stripped, stuck, substitute
 from xds_server.xds.table import (
     ABSENT,
+    EMPTY_HELD,
     EMPTY_TABLES,
     NOTHING,
     Change,
@@ -351,7 +352,9 @@ class Session:
         rule = self._variant.rule(type_url, self._phase == _LAST)
         if rule.full and watch.trials and watch.waits(now - PATIENCE):
             return None  # what is in flight may clear suspects, whom this response would take away
-        todo = shared(plan, shared, view, watch.wants, watch.held, watch.accepted, spares, rule)
+        # What was accepted is no argument where it does not matter, so that streams whose answers differ share a plan.
+        accepted = watch.accepted if rule.absences and not rule.removals else EMPTY_HELD
+        todo = shared(plan, shared, view, watch.wants, watch.held, accepted, spares, rule)
         watch.owes_removals = todo.owes_removals
         change = todo.change
         if change is None:

@@ -65,12 +65,12 @@ class Shared(Generations):
         found: T = self(_itself, value)
         return found
 
-    def turn(self) -> None:
-        """Forgets what the last two rounds of changes did not use."""
-        super().turn()
+    def turn(self) -> dict[Any, Any]:
+        """Forgets what the last two rounds of changes did not use, and returns it."""
         self._responses.clear()
         self._requests.clear()
         self._response_bytes = self._request_bytes = 0
+        return super().turn()
 
     def _older(self, key: tuple[Callable[..., Any], tuple[object, ...]]) -> Any:
         if len(self._new) >= _RESULTS:

@@ -171,6 +171,7 @@ class Stream:
         tally = self._fleet.tally
         try:
             while self._group is not None and self._group.state.published is not None and not self._ending:
+                await self._fleet.breath.drawn()
                 session.publish(self._group.state.published)
                 response = session.next(self._clock())
                 if response is None:

@@ -11,9 +11,9 @@ def cluster(name: str, version: str = "1") -> Resource:
 
 def test_groups_that_are_offered_equal_resources_hold_the_same_tables() -> None:
     shared, early, late = Shared(), Group(), Group()
-    early.offer(keyed([cluster("a")]), shared)
-    early.offer(keyed([cluster("a"), cluster("b")]), shared)
-    late.offer(keyed([cluster("a"), cluster("b")]), shared)
+    early.offer(early.settle(keyed([cluster("a")]), shared, shared.intern))
+    early.offer(early.settle(keyed([cluster("a"), cluster("b")]), shared, shared.intern))
+    late.offer(late.settle(keyed([cluster("a"), cluster("b")]), shared, shared.intern))
     assert early.published
     assert late.published
     assert late.published.tables is early.published.tables
@@ -21,10 +21,10 @@ def test_groups_that_are_offered_equal_resources_hold_the_same_tables() -> None:
 
 def test_a_type_that_did_not_change_keeps_its_table() -> None:
     shared, group = Shared(), Group()
-    group.offer(keyed([cluster("a")]), shared)
+    group.offer(group.settle(keyed([cluster("a")]), shared, shared.intern))
     assert group.published
     before = group.published.tables
-    group.offer(keyed([cluster("a", "2")]), shared)
+    group.offer(group.settle(keyed([cluster("a", "2")]), shared, shared.intern))
     after = group.published.tables
     assert after.by_type[CLUSTER] is not before.by_type[CLUSTER]
     assert after.by_type[ENDPOINT] is before.by_type[ENDPOINT]
@@ -32,7 +32,7 @@ def test_a_type_that_did_not_change_keeps_its_table() -> None:
 
 def test_what_is_equal_to_what_is_offered_is_no_change() -> None:
     shared, group = Shared(), Group()
-    assert group.offer(keyed([]), shared)
-    assert not group.offer(keyed([]), shared)
-    assert group.offer(keyed([cluster("a")]), shared)
-    assert not group.offer(keyed([cluster("a")]), shared)
+    assert group.offer(group.settle(keyed([]), shared, shared.intern))
+    assert not group.offer(group.settle(keyed([]), shared, shared.intern))
+    assert group.offer(group.settle(keyed([cluster("a")]), shared, shared.intern))
+    assert not group.offer(group.settle(keyed([cluster("a")]), shared, shared.intern))
