@@ -29,6 +29,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from xds_server import process
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource, Resources, keyed
 from xds_server.fleet import Fleet
+from xds_server.incremental import edited, fixed
 from xds_server.kube.discovery import EndpointSlice
 from xds_server.kube.snapshot import Snapshot
 from xds_server.latest import Latest
@@ -57,10 +58,10 @@ class Real:
         return Translation(self.resources, ())
 
     def publish(self, changed: Resource) -> None:
-        rows = {**self.resources.by_type[changed.type_url], changed.name: changed}
+        rows = edited(self.resources.by_type[changed.type_url], {changed.name: changed})
         self.resources = Resources({**self.resources.by_type, changed.type_url: rows})
         # As a change of endpoints, which is never held back to be batched.
-        by_type = {EndpointSlice: {("default", "any"): object()}}
+        by_type: dict[Any, Any] = {EndpointSlice: fixed({("default", "any"): object()})}
         self.changes.set(Snapshot(number=self.changes.value.number + 1, by_type=by_type))
 
 

@@ -30,7 +30,7 @@ async def test_pieces_that_take_a_slice_have_a_turn_each_in_their_order() -> Non
             tasks.create_task(pieces(breath, name, 3, done, 2 * SLICE))
     marking.cancel()
     found = "".join(done)
-    assert found.replace("|", "") == "abcabcabc"
+    assert found.replace("|", "") == "aabcabcbc", "who asks first comes first, and nobody waits for the first slice"
     assert max(map(len, found.split("|"))) == 1, found
 
 
@@ -48,8 +48,16 @@ async def test_pieces_that_take_nothing_share_a_slice() -> None:
 
 async def test_who_gives_up_waiting_keeps_nobody_from_its_turn() -> None:
     breath, done = Breath(), list[str]()
-    first, second = (asyncio.create_task(pieces(breath, name, 1, done, 0.0)) for name in "ab")
+    _, second, third = [asyncio.create_task(pieces(breath, name, 1, done, 2 * SLICE)) for name in "abc"]
     await asyncio.sleep(0)
-    first.cancel()
-    await second
-    assert done == ["b"]
+    second.cancel()
+    await third
+    assert done == ["a", "c"]
+
+
+async def test_who_comes_while_nobody_works_does_not_wait_for_those_that_come_later() -> None:
+    breath, done = Breath(), list[str]()
+    tasks = [asyncio.create_task(pieces(breath, name, 1, done, 0.0)) for name in "abc"]
+    await asyncio.sleep(0)
+    assert done == ["a", "b", "c"]
+    await asyncio.gather(*tasks)
