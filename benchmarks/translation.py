@@ -1,26 +1,30 @@
 """What one change costs, from a new snapshot to the bytes of a proxy group, beside the first translation of all.
 
-    python -m benchmarks.translation [--services 1000 10000] [--json FILE]
+    python -m benchmarks.translation [--services 100 1000 5000 10000] [--json FILE]
 
-CPU time of this process, the best of several changes. The last figures compare the largest mesh with the smallest.
+CPU time of this process, the best of several changes. The last of each kind compare the largest mesh with one of a
+tenth of its size. What a kind of proxy does not see, such as the Secret of a gateway, must be found out as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import gc
+import os
 import resource
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from benchmarks import report
 from benchmarks.report import Figure
+from benchmarks.usage import memory
 from tests.envoy_config import message
-from xds_server import process
+from xds_server import certs, process
 from xds_server.diagnostics import ObjectRef
 from xds_server.envoy.resource import EMPTY, Resources
 from xds_server.incremental import changed, edited, fixed
@@ -45,6 +49,11 @@ PROXIES = {
     "sidecar": Proxy(ProxyKind.SIDECAR, "ns0", interception=Interception.NONE),
 }
 
+KEY = ("ns0", "edge-key")
+NOW = datetime.datetime.now(datetime.UTC)
+AUTHORITY = certs.authority(NOW, 1)
+PAIRS = [certs.issued(AUTHORITY, [f"{number}.example.org"], NOW, 1) for number in range(2)]
+
 Objects = dict[type[Object], dict[tuple[str, str], Object]]
 
 
@@ -67,15 +76,22 @@ def piece(key: tuple[str, str], number: int, count: int) -> Object:
     )  # fmt: skip
 
 
-def routes(key: tuple[str, str], timeout: str = "1s") -> Object:
-    rest = {"route": [{"destination": {"host": key[1]}}], "timeout": timeout}
-    spec = {"hosts": [f"{key[1]}.example.com"], "gateways": ["ns0/edge"], "http": [rest]}
+def routes(key: tuple[str, str], timeout: str = "") -> Object:
+    """For the gateway; with a timeout, for sidecars too."""
+    rest = {"route": [{"destination": {"host": key[1]}}], "timeout": timeout or "1s"}
+    spec = {
+        "hosts": [f"{key[1]}.example.com"],
+        "gateways": ["ns0/edge", *(["mesh"] if timeout else [])],
+        "http": [rest],
+    }
     return made("networking.istio.io/v1", "VirtualService", key, spec=spec)
 
 
 def world(services: int) -> Objects:
     keys = [(f"ns{number % NAMESPACES}", f"svc{number}") for number in range(services)]
     server = {"port": {"number": 8080, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    tls = {"mode": "SIMPLE", "credentialName": KEY[1]}
+    safe = {"port": {"number": 8443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*.example.org"], "tls": tls}
     edge = ("ns0", "edge")
     return {
         Service: {
@@ -84,7 +100,8 @@ def world(services: int) -> Objects:
         },
         EndpointSlice: {key: piece(key, number, ENDPOINTS) for number, key in enumerate(keys)},
         VirtualService: {key: routes(key) for key in keys},
-        Gateway: {edge: made("networking.istio.io/v1", "Gateway", edge, spec={"servers": [server]})},
+        Gateway: {edge: made("networking.istio.io/v1", "Gateway", edge, spec={"servers": [server, safe]})},
+        Secret: {KEY: secret(0)},
     }  # fmt: skip
 
 
@@ -113,9 +130,10 @@ def entry(key: tuple[str, str], port: int) -> Object:
     return made("networking.istio.io/v1", "ServiceEntry", key, spec=spec)
 
 
-def secret(key: tuple[str, str], number: int) -> Object:
-    data = {"tls.crt": b64encode(b"%d" % number).decode(), "tls.key": b64encode(b"k").decode()}
-    return made("v1", "Secret", key, type="kubernetes.io/tls", data=data)
+def secret(number: int) -> Object:
+    pair = PAIRS[number % len(PAIRS)]
+    data = {"tls.crt": b64encode(pair.certificate).decode(), "tls.key": b64encode(pair.key).decode()}
+    return made("v1", "Secret", KEY, type="kubernetes.io/tls", data=data)
 
 
 ONE, NEW = ("ns1", "svc1"), ("ns1", "new")
@@ -123,12 +141,12 @@ Edit = tuple[type[Object], tuple[str, str], Object | None]
 CHANGED: dict[str, Callable[[int], Edit]] = {
     "one slice": lambda n: (EndpointSlice, ONE, piece(ONE, 1, n % 6 + 2)),
     "one route": lambda n: (VirtualService, ONE, routes(ONE, f"{n + 2}s")),
-    "a route comes or goes": lambda n: (VirtualService, NEW, None if n % 2 else routes(NEW)),
+    "a route comes or goes": lambda n: (VirtualService, NEW, None if n % 2 else routes(NEW, "1s")),
     "one service": lambda n: (Service, ONE, service(ONE, "10.0.0.1", 1000 + n)),
     "a service comes or goes": lambda n: (Service, NEW, None if n % 2 else service(NEW, "10.1.0.1")),
     "one policy": lambda n: (DestinationRule, ONE, rule(ONE, n + 1)),
     "one service entry": lambda n: (ServiceEntry, NEW, entry(NEW, 1000 + n)),
-    "one secret": lambda n: (Secret, NEW, secret(NEW, n)),
+    "one secret": lambda n: (Secret, KEY, secret(n + 1)),
 }
 """What happens -> the object that is other than before, the n-th time."""
 
@@ -146,9 +164,17 @@ def cpu(action: Callable[[], object]) -> float:
     return (time.process_time() - began) * 1000
 
 
-def measure(services: int, proxy: Proxy) -> dict[str, tuple[float, float]]:
-    """What was done -> ms of CPU, and those of the floor, which is measured after all changes of a kind: it would empty
-    the caches of the processor for the next."""
+class Spent(NamedTuple):
+    """ms of CPU, those of the floor, and KB of the resources that come out new."""
+
+    ms: float
+    floor: float
+    size: float
+
+
+def measure(services: int, proxy: Proxy) -> dict[str, Spent]:
+    """By what was done. The floor is measured after all changes of a kind: it would empty the caches of the processor
+    for the next."""
     memo = Generations()
     base = snapshot(world(services))
     gc.collect()
@@ -160,13 +186,8 @@ def measure(services: int, proxy: Proxy) -> dict[str, tuple[float, float]]:
         memo.turn()
         return spent, made[0]
 
-    def floor(before: Resources, now: Resources) -> float:
-        pairs = [(before.by_type[type_url], rows) for type_url, rows in now.by_type.items()]
-        new = [rows[name] for old, rows in pairs for name in changed(old, rows) if name in rows]
-        return cpu(lambda: [message(one).SerializeToString(deterministic=True) for one in new])
-
     spent, made = run(base)
-    result = {"all": (spent, floor(EMPTY, made))}
+    result = {"all": Spent(spent, *_new(EMPTY, made))}
     for what, change in CHANGED.items():
         times: list[float] = []
         for number in range(CHANGES):
@@ -175,12 +196,21 @@ def measure(services: int, proxy: Proxy) -> dict[str, tuple[float, float]]:
             times.append(spent)
         # The first may add an object where there was none of its kind. What comes and what goes both count, in turns.
         best = max(min(times[1::2]), min(times[2::2])) if "or goes" in what else min(times[1:])
-        result[what] = best, floor(before, made)
+        result[what] = Spent(best, *_new(before, made))
     return result
 
 
-def many(services: int, groups: int) -> dict[str, tuple[float, float]]:
-    """As `measure`, for sidecars of many namespaces and labels, all of them together."""
+def _new(before: Resources, now: Resources) -> tuple[float, float]:
+    """The floor and the size of what is new."""
+    pairs = [(before.by_type[type_url], rows) for type_url, rows in now.by_type.items()]
+    new = [rows[name] for old, rows in pairs for name in changed(old, rows) if name in rows]
+    floor = cpu(lambda: [message(one).SerializeToString(deterministic=True) for one in new])
+    return floor, sum(one.size for one in new) / 1024
+
+
+def many(services: int, groups: int) -> tuple[dict[str, float], float]:
+    """What was done -> ms of CPU, for sidecars of many namespaces and labels, all of them together; and the MB that
+    they take."""
     proxies = [
         Proxy(ProxyKind.SIDECAR, f"ns{n % NAMESPACES}", (("app", f"svc{n}"),), interception=Interception.NONE)
         for n in range(groups)
@@ -188,47 +218,55 @@ def many(services: int, groups: int) -> dict[str, tuple[float, float]]:
     memo, base = Generations(), snapshot(world(services))
     gc.collect()
     gc.freeze()
+    made: list[Resources] = []
 
-    def run(of: Snapshot) -> tuple[float, float]:
-        spent = cpu(lambda: [translate(of, proxy, memo) for proxy in proxies])
+    def run(of: Snapshot) -> float:
+        spent = cpu(lambda: made.__setitem__(slice(None), [translate(of, proxy, memo).resources for proxy in proxies]))
         memo.turn()
-        return spent, 0.0
+        return spent
 
+    before = memory(os.getpid(), "VmRSS")
     result = {"all": run(base)}
+    gc.collect()
+    held = memory(os.getpid(), "VmRSS") - before
     for what in ("one slice", "one route", "one service"):
         found = []
         for number in range(CHANGES):
             base = with_edit(base, *CHANGED[what](number))
             found.append(run(base))
         result[what] = min(found[1:])
-    return result
+    return result, held
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
     process.prepare()  # as the server does
-    sizes = [20, 40] if options.quick else sorted(options.services)
-    memory = 0.0
+    sizes = [20, 200] if options.quick else sorted(options.services)
+    most = 0.0
     for name, proxy in PROXIES.items():
         by_size = {size: measure(size, proxy) for size in sizes}
-        memory = memory or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        for what in by_size[sizes[0]]:
+        most = most or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        for what in ("all", *CHANGED):
             for size in sizes:
                 target, asked = ASKED.get(what, ("", None)) if size == 10_000 else ("", None)
-                value, floor = by_size[size][what]
-                yield Figure(f"{name}, {what}, {size:,} services", value, "ms CPU", floor, asked, target)
-            if what != "all":
-                ratio = by_size[sizes[-1]][what][0] / by_size[sizes[0]][what][0]
-                pair = f"{sizes[-1]:,} services against {sizes[0]:,}"
+                found = by_size[size][what]
+                yield Figure(f"{name}, {what}, {size:,} services", found.ms, "ms CPU", found.floor, asked, target)
+            yield Figure(f"{name}, {what}, {sizes[-1]:,} services: what is new", by_size[sizes[-1]][what].size, "KB")
+            tenth = sizes[-1] // 10
+            if what != "all" and tenth in by_size:
+                ratio = by_size[sizes[-1]][what].ms / by_size[tenth][what].ms
+                pair = f"{sizes[-1]:,} services against {tenth:,}"
                 yield Figure(f"{name}, {what}, {pair}", ratio, "times", asked=FLAT, target="T10")
-    size = sizes[0]
-    for groups in (2,) if options.quick else (1, 10, 100):
-        for what, (value, _) in many(size, groups).items():
-            yield Figure(f"{groups} proxy groups, {what}, {size:,} services", value, "ms CPU")
-    yield Figure(f"most memory, one gateway, {sizes[-1]:,} services, with the input", memory, "MB", None, 400, "T9")
+    for size in sizes if options.quick else (1000, 10_000):
+        for groups in (2,) if options.quick else (1, 10, 100):
+            spent, held = many(size, groups)
+            for what, value in spent.items():
+                yield Figure(f"{groups} proxy groups, {what}, {size:,} services", value, "ms CPU")
+            yield Figure(f"{groups} proxy groups, {size:,} services: memory", held, "MB")
+    yield Figure(f"most memory, one gateway, {sizes[-1]:,} services, with the input", most, "MB", None, 400, "T9")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--services", type=int, nargs="+", default=[1000, 10_000])
+    parser.add_argument("--services", type=int, nargs="+", default=[100, 1000, 5000, 10_000])
 
 
 if __name__ == "__main__":
