@@ -36,6 +36,9 @@ def only_names(slices: tuple[EndpointSlice, ...]) -> bool:
     return bool(slices) and all(piece.address_type == FQDN for piece in slices)
 
 
+_NOWHERE = Locality()
+
+
 class _Known:
     """The Pods and Nodes that the slices name."""
 
@@ -51,9 +54,11 @@ class _Known:
         self, target: core.ObjectReference | None, node: str | None, zone: str | None = "", region: str = ""
     ) -> Locality:
         """The Pod's own label wins over what the slice says, and that over the Node."""
-        of_node = self._localities.get(node or "", Locality())
-        place = Locality(of_node.region or region, zone or of_node.zone, of_node.subzone)
-        return workload_locality(self._pods.get(_pod_name(target), {}), place)
+        place = self._localities.get(node or "", _NOWHERE)
+        if zone or region:
+            place = Locality(place.region or region, zone or place.zone, place.subzone)
+        labels = self._pods.get(_pod_name(target))
+        return workload_locality(labels, place) if labels else place
 
 
 def _pod_name(target: core.ObjectReference | None) -> str:
