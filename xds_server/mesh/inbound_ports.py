@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, Path, diagnostic
-from xds_server.incremental import EMPTY
 from xds_server.kube import core
 from xds_server.kube.istio.service_entry import ServiceEntry
 from xds_server.kube.istio.sidecar import IstioIngressListener
 from xds_server.kube.pod import Pod
 from xds_server.memo import Memo
 from xds_server.mesh.endpoints import target_port
-from xds_server.mesh.model import Connections, Endpoint, Labels, Protocol, ServerTLS, ServicePort
+from xds_server.mesh.model import Connections, Endpoint, Protocol, ServerTLS, ServicePort
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.policy import connections
 from xds_server.mesh.protocols import declared_protocol, port_protocol
@@ -24,7 +23,6 @@ from xds_server.mesh.resolve import Mesh
 from xds_server.mesh.scope import Scope
 from xds_server.mesh.selection import selecting
 from xds_server.mesh.server_tls import ended_tls
-from xds_server.mesh.workloads import Named, selected
 
 EVERY_ADDRESS = "0.0.0.0"
 
@@ -55,22 +53,18 @@ def service_ports(
     services = selecting(mesh.kubernetes_services, proxy.namespace, labels)
     entries = selecting(mesh.service_entries, proxy.namespace, labels)
     found: list[core.Service | ServiceEntry] = [*services, *entries]
-    pods = mesh.registry.workloads.pods_in.get(proxy.namespace, EMPTY)
-    return memo(_service_ports, tuple(sorted(found, key=_age)), pods, proxy.labels or (), pool)
+    pods = mesh.registry.workloads.selected(proxy.namespace, labels)
+    return memo(_service_ports, tuple(sorted(found, key=_age)), pods, pool)
 
 
 def _service_ports(
-    services: tuple[core.Service | ServiceEntry, ...],
-    pods: Mapping[Named, Pod],
-    labels: Labels,
-    pool: Connections,
+    services: tuple[core.Service | ServiceEntry, ...], pods: tuple[Pod, ...], pool: Connections
 ) -> tuple[tuple[Port, ...], tuple[Diagnostic, ...]]:
-    """pods: of the namespace."""
+    """pods: those of the workload."""
     notes: list[Diagnostic] = []
-    ours = selected(pods, dict(labels))
     taken: dict[int, Port] = {}
     for service in services:
-        of_kind = _of_service(service, ours, notes) if isinstance(service, core.Service) else _of_entry(service)
+        of_kind = _of_service(service, pods, notes) if isinstance(service, core.Service) else _of_entry(service)
         for path, number, service_port, name, protocol in of_kind:
             port = Port(ServicePort(number, name, protocol), service_port, Origin(service.ref, path), pool)
             first = taken.setdefault(number, port)

@@ -90,9 +90,11 @@ def kubernetes_services(
         return _converted(kube, kubernetes_service, resolved.get(key, False), default_export)
 
     converted = derived(memo, "services", convert, tables, lookups, default_export)
-    sources = Lookups(snapshot.of(core.Endpoints), index.slices, index.pods, index.pods_in, index.nodes, index.entries)
-    legacy, slices, pods, pods_in, nodes, entries = sources.views
-    known = Workloads(pods, pods_in, nodes, slices, entries)
+    sources = Lookups(
+        snapshot.of(core.Endpoints), index.slices, index.pods, index.pods_with, index.nodes, index.entries_with
+    )
+    legacy, slices, pods, pods_with, nodes, entries_with = sources.views
+    known = Workloads(pods, pods_with, nodes, slices, entries_with)
 
     def locate(key: Named, found: Converted) -> Located:
         said: list[Diagnostic] = []
@@ -155,9 +157,9 @@ def entry_services_of(
         return Converted(found.object, tuple(services), tuple(said))
 
     addressed = derived(memo, "addressed entries", address, converted, given)
-    sources = Lookups(index.pods_in, index.nodes, index.entries)
-    pods_in, nodes, workload_entries = sources.views
-    known = Workloads(pods_in=pods_in, nodes=nodes, entries=workload_entries)
+    sources = Lookups(index.pods_with, index.nodes, index.entries_with)
+    pods_with, nodes, entries_with = sources.views
+    known = Workloads(pods_with=pods_with, nodes=nodes, entries_with=entries_with)
 
     def locate(key: Named, found: Converted) -> Located:
         said: list[Diagnostic] = []

@@ -43,26 +43,29 @@ Named = tuple[str, str]
 """Namespace and name."""
 
 
+Labelled = tuple[str, tuple[str, str]]
+"""Namespace and one label."""
+
+
 class Workloads(Value, frozen=True, eq=False, gc=False):
-    """Pods by name, and by namespace; Nodes by name; EndpointSlices by the service that they belong to; WorkloadEntries
-    by namespace."""
+    """Pods by name, and by each of their labels; Nodes by name; EndpointSlices by the service that they belong to;
+    WorkloadEntries by each of their labels."""
 
     pods: Mapping[Named, Pod] = EMPTY
-    pods_in: Mapping[str, Mapping[Named, Pod]] = EMPTY
+    pods_with: Mapping[Labelled, Mapping[Named, Pod]] = EMPTY
     nodes: Mapping[str, core.Node] = EMPTY
     slices: Mapping[Named, Mapping[Named, EndpointSlice]] = EMPTY
-    entries: Mapping[str, Mapping[Named, Workload]] = EMPTY
+    entries_with: Mapping[Labelled, Mapping[Named, Workload]] = EMPTY
     diagnostics: tuple[Diagnostic, ...] = ()
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
         """Sorted by name. An empty selector selects nothing, as in a Service."""
-        return selected(self.pods_in.get(namespace, {}), selector)
+        some = _with_one(self.pods_with, namespace, selector)
+        return tuple(some[name] for name in sorted(some) if selects(selector, some[name].metadata.labels))
 
     def selected_entries(self, namespace: str, selector: Mapping[str, str]) -> tuple[Workload, ...]:
-        if not selector:
-            return ()
-        found = [pair for pair in self.entries.get(namespace, {}).items() if selects(selector, pair[1].labels)]
-        return tuple(entry for _, entry in sorted(found, key=_name))
+        some = _with_one(self.entries_with, namespace, selector)
+        return tuple(some[name] for name in sorted(some) if selects(selector, some[name].labels))
 
     def slices_of(self, service: Named) -> tuple[EndpointSlice, ...]:
         found = self.slices.get(service)
@@ -77,16 +80,11 @@ class Workloads(Value, frozen=True, eq=False, gc=False):
         return tuple(node for node in found if node is not None)
 
 
-def selected(pods: Mapping[Named, Pod], selector: Mapping[str, str]) -> tuple[Pod, ...]:
-    """Sorted by name. An empty selector selects nothing."""
-    if not selector:
-        return ()
-    found = [pair for pair in pods.items() if selects(selector, pair[1].metadata.labels)]
-    return tuple(pod for _, pod in sorted(found, key=_name))
-
-
-def _name(pair: tuple[Named, object]) -> Named:
-    return pair[0]
+def _with_one(
+    index: Mapping[Labelled, Mapping[Named, T]], namespace: str, selector: Mapping[str, str]
+) -> Mapping[Named, T]:
+    """Those with one of the labels: who asks for several is not concerned by all that have another of them."""
+    return index.get((namespace, min(selector.items())), {}) if selector else {}
 
 
 def workloads(snapshot: Snapshot, memo: Memo) -> Workloads:
@@ -100,16 +98,22 @@ def workloads(snapshot: Snapshot, memo: Memo) -> Workloads:
     entries = derived(memo, "workload entries", resolved, snapshot.of(WorkloadEntry), groups)
     return Workloads(
         pods,
-        partitioned(memo, "pods", _by_namespace, pods),
+        partitioned(memo, "pods", _pods_by_label, pods),
         rekeyed(memo, "nodes", {"": snapshot.of(core.Node)}, lambda node: ((node.metadata.name, node),))[0],
         partitioned(memo, "slices", _by_service, snapshot.of(EndpointSlice)),
-        partitioned(memo, "workload entries", _by_namespace, entries),
+        partitioned(memo, "workload entries", _entries_by_label, entries),
         tuple(united(memo, "notes on workload entries", {"": entries}, lambda entry: entry.diagnostics)),
     )
 
 
-def _by_namespace(key: Named, value: T) -> Iterator[tuple[str, Named, T]]:
-    yield key[0], key, value
+def _pods_by_label(key: Named, pod: Pod) -> Iterator[tuple[Labelled, Named, Pod]]:
+    for label in pod.metadata.labels.items():
+        yield (key[0], label), key, pod
+
+
+def _entries_by_label(key: Named, entry: Workload) -> Iterator[tuple[Labelled, Named, Workload]]:
+    for label in entry.labels.items():
+        yield (key[0], label), key, entry
 
 
 def _by_service(key: Named, piece: EndpointSlice) -> Iterator[tuple[Named, Named, EndpointSlice]]:
