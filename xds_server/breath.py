@@ -35,6 +35,8 @@ class Breath:
         self._many = 2 * self._many if now - self._began < SLICE else max(1, self._many // 2)
         self._began = now
         self._is_over = not self._waiting
+        if self._is_over:
+            self._many = 1  # how much those do who come next is not known
         for _ in range(min(self._many, len(self._waiting))):
             due = self._waiting.popleft()
             if not due.done():  # nobody gave up waiting

@@ -260,9 +260,9 @@ class Fleet:
         group.offered = asyncio.get_running_loop().time()
         self.tally.translation.observe(seconds)
         await self._keep_before_it_is_sent(group, result.resources)
-        changed = group.state.offer(new)
+        is_other = group.state.offer(new)
         group.ready.set()
-        if changed:
+        if is_other:
             self._note_change()
             await self._wake_all(group)
 
@@ -341,7 +341,8 @@ class Fleet:
         clock = asyncio.get_running_loop().time
         began = clock()
         for member in tuple(group.members):
-            member.wake()
+            if member in group.members:  # it may have left meanwhile
+                member.wake()
             if clock() - began > SLICE:
                 await asyncio.sleep(0)
                 began = clock()

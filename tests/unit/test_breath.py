@@ -61,3 +61,17 @@ async def test_who_comes_while_nobody_works_does_not_wait_for_those_that_come_la
     await asyncio.sleep(0)
     assert done == ["a", "b", "c"]
     await asyncio.gather(*tasks)
+
+
+async def test_quiet_times_do_not_make_a_burst_hold_up_the_loop() -> None:
+    breath, done = Breath(), list[str]()
+    for _ in range(50):
+        await breath.drawn()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    marking = asyncio.create_task(turns(done))
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(40):
+            tasks.create_task(pieces(breath, "a", 1, done, SLICE))
+    marking.cancel()
+    assert max(map(len, "".join(done).split("|"))) <= 2

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from xds_server.envoy.resource import EMPTY
+from tests.protocol.serving import until
+from xds_server.envoy.resource import CLUSTER, EMPTY, Resource, keyed
 from xds_server.fleet import Fleet
 from xds_server.kube.snapshot import Snapshot
 from xds_server.latest import Latest
@@ -65,3 +66,34 @@ async def test_a_translation_that_fails_does_not_keep_the_others_waiting(fleet: 
     assert group.state.published
     waiting.cancel()
     await asyncio.wait({waiting})
+
+
+async def test_a_stream_that_left_is_not_woken() -> None:
+    changes = Latest(Snapshot(number=1))
+    woken: list[str] = []
+
+    class Woken(Stream):
+        def __init__(self, name: str, leaves: Stream | None = None) -> None:
+            self.name, self.leaves = name, leaves
+
+        def wake(self) -> None:
+            woken.append(self.name)
+            if self.leaves is not None:
+                fleet.leave(fleet.groups()[0], self.leaves)
+
+    def numbered(snapshot: Snapshot, proxy: Proxy, memo: Memo) -> Translation:
+        return Translation(keyed([Resource(CLUSTER, "a", str(snapshot.number), (b"",))]), ())
+
+    fleet = Fleet(changes, numbered)
+    running = asyncio.create_task(fleet.run())
+    last = Woken("last")
+    first = Woken("first", leaves=last)
+    group = await fleet.join(on(2), first)
+    assert await fleet.join(on(2), last) is group
+    woken.clear()
+    changes.set(Snapshot(number=2))
+    await until(lambda: bool(woken))
+    await fleet.join(on(3), Stream())  # after the round
+    assert woken == ["first"]
+    running.cancel()
+    await asyncio.wait({running})
