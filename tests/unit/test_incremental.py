@@ -112,6 +112,21 @@ def test_layers_are_made_of_what_is_below() -> None:
     assert (set(changed(more, bare)), bare["5"]) == ({"5", "6"}, 5)
 
 
+pairs = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9)), max_size=3)
+lists = st.lists(st.dictionaries(st.sampled_from("abcd"), st.none() | pairs, max_size=4), min_size=1, max_size=6)
+
+
+@given(lists)
+def test_a_row_may_give_a_key_several_times(steps: list[dict[str, Any]]) -> None:
+    memo = Generations()
+    rows: Fixed[str, Any] = fixed()
+    for edits in steps:
+        rows = edited(rows, edits)
+        found, several = rekeyed(memo, "pairs", {"": rows}, lambda row: row)
+        full, all_several = rekeyed(no_memo, "pairs", {"": rows}, lambda row: row)
+        assert (dict(found), several) == (dict(full), all_several)
+
+
 class Asked:
     """Counts what is asked of a function that looks its value up."""
 

@@ -1,9 +1,9 @@
 """Collections that are made from collections, and made again only where those differ.
 
-A `Fixed` is a mapping that is never changed once made; the next one is an edited copy, which costs microseconds for
-thousands of rows. `derived`, `partitioned`, `united` and `pieces` make collections from collections and keep in the
-memo what they made last: when their input differs in a few rows, only these are looked at. A result never depends on
-what was kept: without a memo all is made from nothing, and tests/property compares the two byte for byte.
+A `Fixed` is a mapping that is never changed once made; the next one has the edits alone, and costs as much as they do.
+`derived`, `partitioned`, `united`, `rekeyed` and `pieces` make collections from collections and keep in the memo what
+they made last: when their input differs in a few rows, only these are looked at. A result never depends on what was
+kept: without a memo all is made from nothing, and tests/property compares the two byte for byte.
 """
 
 from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited, fixed

@@ -124,7 +124,8 @@ def rekeyed(
     rank: Callable[[Any], Any] = lambda origin: origin,
 ) -> tuple[Fixed[G, R], Mapping[G, Mapping[Any, R]]]:
     """All that `spread` finds in the rows of some collections, by the keys that it gives; and what has a key that
-    something else has too, of which the row that comes first counts. rank: of (collection, key of the row)."""
+    something else has too, of which the row that comes first counts: to be looked at before the next call, which may
+    edit it. rank: of (collection, key of the row). What a row gives last for a key is what counts of it."""
     place = (rekeyed, name, id(spread.__code__))
     before: _Named | None = memo.last(place)
     if before is not None and before.collections == collections:
@@ -138,7 +139,7 @@ def rekeyed(
         all_rows: dict[Any, dict[Any, Any]] = {}
         for label, rows in collections.items():
             for key, row in rows.items():
-                for found, value in spread(row):
+                for found, value in dict(spread(row)).items():
                     all_rows.setdefault(found, {})[label, key] = value
         edits = dict.fromkeys(state.result)
         for found, same in all_rows.items():
@@ -164,8 +165,8 @@ def _rekeyed(
         old, new = state.collections.get(label, EMPTY), collections.get(label, EMPTY)
         for key in changed(old, new):
             origin = (label, key)
-            added += [(found, origin, value) for found, value in (spread(new[key]) if key in new else ())]
-            for found, _ in spread(old[key]) if key in old else ():
+            added += [(found, origin, value) for found, value in dict(spread(new[key]) if key in new else ()).items()]
+            for found in dict(spread(old[key]) if key in old else ()):
                 same = state.several.get(found)
                 if same is not None:
                     del same[origin]

@@ -49,7 +49,7 @@ def claimed_addresses(
 
 
 def _addressed(same: Fixed[ServiceKey, Service]) -> Iterator[tuple[str, Service]]:
-    for service in same.values():
+    for service in sorted(same.values(), key=_rank, reverse=True):  # what comes last counts
         for address in service.addresses:
             yield address, service
 
@@ -161,8 +161,10 @@ def led_to(
 
     led = derived(memo, "aliases led", lead, aliases, lookups)
 
-    def note(host: str, found: tuple[Alias, Service]) -> tuple[Diagnostic, ...] | None:
-        return tuple(port_notes(aliases[host], found[1])) or None
+    names_of = Lookups(aliases)
 
-    notes.append(derived(memo, "notes on aliases", note, led))
+    def note(host: str, found: tuple[Alias, Service]) -> tuple[Diagnostic, ...] | None:
+        return tuple(port_notes(names_of.views[0][host], found[1])) or None
+
+    notes.append(derived(memo, "notes on aliases", note, led, names_of))
     return led
