@@ -14,7 +14,7 @@ from envoy.extensions.filters.udp.dns_filter.v3.dns_filter_pb2 import DnsFilterC
 from envoy.extensions.network.dns_resolver.cares.v3 import cares_dns_resolver_pb2
 from google.protobuf.any_pb2 import Any as AnyMessage
 
-from xds_server.envoy.encoding import field
+from xds_server.envoy.encoding import Parts, field
 from xds_server.envoy.proto import packed
 from xds_server.envoy.resource import LISTENER, PREFIX, Resource, version
 from xds_server.mesh.model import NameTable
@@ -46,9 +46,16 @@ def _answer(name: str, addresses: tuple[str, ...]) -> bytes:
 def name_table(value: NameTable, parts: tuple[Answers, ...]) -> Resource:
     """Other names are asked for at the resolvers of the proxy's machine (`/etc/resolv.conf`). parts: all its names.
 
-    The names are put between what comes before and after them in the messages that they are in: building these anew
+    Its version is the hash of the message with the hashes of its names in their place."""
+    body = _listener(value, tuple(part.entries for part in parts))
+    hashed = _listener(value, tuple(part.digests for part in parts))
+    return Resource(LISTENER, value.name, version(b"".join(hashed)), body, value.origins)
+
+
+def _listener(value: NameTable, names: Parts) -> Parts:
+    """The names are put between what comes before and after them in the messages that they are in: building these anew
     for one that changed would copy all the others."""
-    table = field(_ServerContext.INLINE_DNS_TABLE_FIELD_NUMBER, tuple(part.entries for part in parts))
+    table = field(_ServerContext.INLINE_DNS_TABLE_FIELD_NUMBER, names)
     resolver = {
         "name": "envoy.network.dns_resolver.cares",
         "typed_config": packed(cares_dns_resolver_pb2.CaresDnsResolverConfig()),
@@ -64,9 +71,7 @@ def name_table(value: NameTable, parts: tuple[Answers, ...]) -> Resource:
     where = {"socket_address": {"protocol": "UDP", "address": value.address, "port_value": value.port}}
     head = _bytes(Listener(name=value.name, address=where))
     tail = _bytes(Listener(udp_listener_config=UdpListenerConfig()))
-    body = (head, *field(Listener.LISTENER_FILTERS_FIELD_NUMBER, dns_filter), tail)
-    hashed = b"".join((head, *(part.digests for part in parts), tail))
-    return Resource(LISTENER, value.name, version(hashed), body, value.origins)
+    return (head, *field(Listener.LISTENER_FILTERS_FIELD_NUMBER, dns_filter), tail)
 
 
 def _bytes(message: Any) -> bytes:

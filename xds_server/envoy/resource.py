@@ -28,7 +28,7 @@ class Resource(msgspec.Struct, frozen=True, eq=False, weakref=True):
     parts: joined, the deterministic serialisation of the message (`Any.value`). What is large is in parts of which
         those that do not change are the same objects, and never copied.
     version: the hash of the body, or of hashes of what is in it; the same in every process and on every replica.
-    origins: what made it, most important first.
+    origins: what made it, most important first; of what is large, some may be there several times.
     references: the resources that it names, as (type URL, name): an EDS cluster its load assignment, a
         listener its route configurations and secrets, a route configuration its clusters.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
 
 from tests.envoy_config import message
 from tests.unit.envoy.full import MORE
@@ -49,3 +50,11 @@ def test_names_that_did_not_change_are_not_written_again(monkeypatch: pytest.Mon
         memo.turn()
         assert (list(resources.by_type[LISTENER]), bugs) == (["dns"], ())
     assert written == [150, 50, 1]
+
+
+def test_the_version_is_of_all_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = name_table(table(HOSTS), (answers(HOSTS),))
+    monkeypatch.setattr(name_tables, "packed", lambda message: AnyMessage(type_url="another.resolver"))
+    after = name_table(table(HOSTS), (answers(HOSTS),))
+    assert before.body != after.body
+    assert before.version != after.version
