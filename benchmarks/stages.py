@@ -81,7 +81,7 @@ class Pipeline:
         mesh = self._timed("resolve", lambda: memo(resolve, snapshot, memo))
         proxy = placed_proxy(mesh.registry, EVERY_GATEWAY)
         seen = self._timed("view", lambda: memo(view, mesh, proxy, memo))
-        resources, _ = self._timed("build", lambda: build(seen.shared, memo, seen.seat))  # it has nothing of its own
+        resources, _ = self._timed("build", lambda: build(seen.shared, memo, seen.key))  # it has nothing of its own
         memo.turn()
         self._timed("offer", lambda: self._group.offer(self._group.settle(resources, memo, self._shared.intern)))
         new = self._new(resources)

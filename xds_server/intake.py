@@ -31,11 +31,13 @@ class Intake:
         """Takes what a source tells; returns once the snapshot with it is published."""
         if not isinstance(news, Condition):
             loop = asyncio.get_running_loop()
-            snapshot = await loop.run_in_executor(self._thread, self._write, name, news)
+            try:
+                snapshot = await loop.run_in_executor(self._thread, self._write, name, news)
+            finally:
+                if self._kept:
+                    self._kept.changed()
             if snapshot is not self.changes.value:
                 self.changes.set(snapshot)
-            if self._kept:
-                self._kept.changed()
         self._health.tell(name, news)
 
     def _write(self, name: str, news: Batch | Changes) -> Snapshot:

@@ -41,7 +41,7 @@ def view_of(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY) -> View:
 
 def _translation(snapshot: Snapshot, mesh: Mesh, proxy: Proxy, memo: Memo) -> Translation:
     seen = view(mesh, proxy, memo)
-    shared, bugs = memo(build, seen.shared, memo, seen.seat)
+    shared, bugs = memo(build, seen.shared, memo, seen.key)
     own, more_bugs = memo(build, seen.own, no_memo)
     by_type = {
         type_url: layered(memo, (type_url, proxy), rows, own.by_type[type_url])

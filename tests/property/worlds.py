@@ -15,7 +15,7 @@ import trustme
 from hypothesis import strategies as st
 
 from xds_server.diagnostics import ObjectRef
-from xds_server.incremental import EMPTY, changed, fixed
+from xds_server.incremental import EMPTY, edited
 from xds_server.kube.decode import decode
 from xds_server.kube.kinds import KINDS
 from xds_server.kube.meta import Object, Raw, Source
@@ -425,10 +425,21 @@ def service_entries(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     return made(ISTIO, "ServiceEntry", "v1", draw(namespaces), draw(names), spec=spec)
 
 
+LABELS = (("app", "a"), ("app", "b"), ("version", "v2"))
+
+
 @st.composite
 def sidecars(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     hosts = draw(st.sampled_from((["./*"], ["*/*"], ["shop/*"], ["~/*"])))
-    return made(ISTIO, "Sidecar", "v1", draw(namespaces), draw(names), spec={"egress": [{"hosts": hosts}]})
+    port = {"number": 15080, "protocol": "HTTP_PROXY", "name": "p"}
+    first = st.sampled_from((
+        {"port": port, "bind": "127.0.0.1", "hosts": hosts},
+        {"port": {"number": 80, "protocol": "HTTP", "name": "p"}, "hosts": ["*/*"]},
+        {"port": {"number": 80, "protocol": "TCP", "name": "p"}, "bind": "127.0.0.1", "hosts": ["*/*"]},
+    ))  # fmt: skip
+    spec: dict[str, Any] = {"egress": [*draw(st.lists(first, max_size=1)), {"hosts": hosts}]}
+    spec |= draw(some_of(workloadSelector=st.sampled_from([{"labels": {k: v}} for k, v in LABELS])))
+    return made(ISTIO, "Sidecar", "v1", draw(namespaces), draw(names), spec=spec)
 
 
 anything = st.one_of(
@@ -449,7 +460,7 @@ def _object(body: bytes) -> Object | None:
 
 
 def snapshot(world: World, previous: Snapshot | None = None) -> Snapshot:
-    """The objects of a world. A table in which nothing changed is that of the previous snapshot."""
+    """The objects of a world, as the store makes it: what changed is edited in the previous snapshot."""
     tables: dict[type[Object], dict[tuple[str, str], Object]] = {kind.type: {} for kind in KINDS.values()}
     for ref, body in world.items():
         found = _object(body)
@@ -457,7 +468,6 @@ def snapshot(world: World, previous: Snapshot | None = None) -> Snapshot:
             tables[type(found)][ref.namespace, ref.name] = found
     by_type = {}
     for kind, items in tables.items():
-        table = fixed(items)
         before = previous.of(kind) if previous else EMPTY
-        by_type[kind] = table if changed(before, table) else before
+        by_type[kind] = edited(before, {**{key: None for key in before if key not in items}, **items})
     return Snapshot(by_type=by_type)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -63,12 +63,17 @@ Parts = Mapping[str, Fixed[Any, Part]]
 
 
 class Sight(NamedTuple):
-    """What a proxy sees. parts: what it has in common with all others whose `seat` is equal, which is all of a proxy
-    that these and the backends in them depend on; `own` is the rest."""
+    """What a proxy sees. parts: what it has in common with all others that have the same `key`. seat: all of the proxy
+    that these, and the backends in them, depend on; limits: what its Sidecar says. own: the rest."""
 
     seat: Proxy
     parts: Fixed[str, Fixed[Any, Part]]
     own: Part = Part()
+    limits: Hashable = None
+
+    @property
+    def key(self) -> Hashable:
+        return (self.seat, self.limits)
 
 
 class Gathered:

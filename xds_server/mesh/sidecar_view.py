@@ -31,7 +31,7 @@ def sidecar_view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Sight:
     inbound = Inbound(mesh, proxy, limits, memo, gathered)
     own = gathered.alone(memo, listeners=tuple(inbound.listeners), route_tables=tuple(inbound.route_tables))
     seat = seat_of(mesh, proxy)
-    return Sight(seat, memo(_outward, mesh, anywhere(seat), limits, memo), own)
+    return Sight(seat, memo(_outward, mesh, anywhere(seat), limits, memo), own, limits)
 
 
 def _outward(mesh: Mesh, proxy: Proxy, limits: Scope, memo: Memo) -> Fixed[str, Fixed[Any, Part]]:
@@ -52,15 +52,15 @@ def first_listener(origin: tuple[str, object]) -> tuple[object, ...]:
     return (_ORDER[label],) if label in _ORDER else (len(_ORDER), key)
 
 
-def listener_clashes(
-    own: Iterable[Listener],
-    shared: Mapping[str, Listener],
-    several: Mapping[str, Mapping[tuple[str, object], Listener]],
-) -> Iterator[Diagnostic]:
-    """Of listeners with the same address. own: they have the address; several: of what is shared, by name."""
+def clashes_with_own(own: Iterable[Listener], shared: Mapping[str, Listener]) -> Iterator[Diagnostic]:
+    """Of listeners with the same address, which the proxy's own have."""
     for listener in own:
         if listener.name in shared:
             yield from clash_notes(shared[listener.name], str(listener.origins[0].ref))
+
+
+def listener_clashes(several: Mapping[str, Mapping[tuple[str, object], Listener]]) -> Iterator[Diagnostic]:
+    """Of listeners with the same address."""
     for same in several.values():
         first, *others = sorted(same, key=first_listener)
         words = PROXY if first[0] == PROXY else str(same[first].origins[0].ref)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from xds_server.boundary import attempt
@@ -19,19 +19,20 @@ from xds_server.mesh.proxy import Proxy, ProxyKind
 from xds_server.mesh.proxy_secrets import ProxySecrets
 from xds_server.mesh.resolve import Mesh, looking
 from xds_server.mesh.route_tables import Gathered, Part, Parts, Sight
-from xds_server.mesh.sidecar_view import first_listener, listener_clashes, sidecar_view
+from xds_server.mesh.sidecar_view import clashes_with_own, first_listener, listener_clashes, sidecar_view
 from xds_server.mesh.topology import near, not_one_name, without_original_destination
 
 _DNS = (Discovery.DNS, Discovery.DNS_ROUND_ROBIN)
 
 
 class Views(NamedTuple):
-    """What one proxy group sees: what others see too, and what only it does. A listener that both have is its own."""
+    """What one proxy group sees: what others see too, those with the same `key`, and what only it does. A listener that
+    both have is its own."""
 
     shared: View
     own: View
     diagnostics: tuple[Diagnostic, ...]
-    seat: Proxy
+    key: Hashable
 
     def whole(self) -> View:
         fields = [field for field in View.__struct_fields__ if field != "diagnostics"]
@@ -41,10 +42,10 @@ class Views(NamedTuple):
 
 def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Views:
     sight = _SIGHTS[proxy.kind](mesh, proxy, memo)
-    shared, several = memo(_shared, mesh, sight.seat, sight.parts, memo)
+    shared = memo(_shared, mesh, sight.seat, sight.parts, sight.key, memo)
     own = memo(_own, sight.own)
-    clashes = listener_clashes(own.listeners.values(), shared.listeners, several)
-    return Views(shared, own, (*shared.diagnostics, *own.diagnostics, *clashes), sight.seat)
+    clashes = clashes_with_own(own.listeners.values(), shared.listeners)
+    return Views(shared, own, (*shared.diagnostics, *own.diagnostics, *clashes), sight.key)
 
 
 _SIGHTS: dict[ProxyKind, Callable[[Mesh, Proxy, Memo], Sight]] = {
@@ -70,32 +71,29 @@ def _own(part: Part) -> View:
     )
 
 
-def _shared(
-    mesh: Mesh, proxy: Proxy, parts: Parts, memo: Memo
-) -> tuple[View, Mapping[str, Mapping[tuple[str, object], Listener]]]:
-    """The view of all that the parts come to, and the listeners that have the same name."""
-    refs = united(memo, ("backends", proxy), parts, lambda part: part.backends)
-    prepared, bugs = _prepared(mesh, proxy, refs, memo)
-    reached = _reached(mesh, proxy, prepared, memo)
+def _shared(mesh: Mesh, proxy: Proxy, parts: Parts, key: Hashable, memo: Memo) -> View:
+    """The view of all that the parts come to. key: names what of them was kept."""
+    refs = united(memo, ("backends", key), parts, lambda part: part.backends)
+    prepared, bugs = _prepared(mesh, proxy, refs, key, memo)
+    reached = _reached(mesh, proxy, prepared, key, memo)
     everything: dict[str, Any] = {**parts, "backends": prepared, "endpoints": reached}
 
     def named(kind: str, values: Callable[[Any], Iterable[Any]], of: Parts) -> Fixed[str, Any]:
-        return rekeyed(memo, (kind, proxy), of, lambda part: ((value.name, value) for value in values(part)))[0]
+        return rekeyed(memo, (kind, key), of, lambda part: ((value.name, value) for value in values(part)))[0]
 
-    listeners, several = rekeyed(memo, ("listeners", proxy), parts, _listeners, first_listener)
-    notes = united(memo, ("notes", proxy), everything, lambda part: part.diagnostics)
-    seen = View(
+    listeners, several = rekeyed(memo, ("listeners", key), parts, _listeners, first_listener)
+    notes = united(memo, ("notes", key), everything, lambda part: part.diagnostics)
+    return View(
         listeners=listeners,
         api_listeners=named("api_listeners", lambda part: part.api_listeners, parts),
         grpc_servers=named("grpc_servers", lambda part: part.grpc_servers, parts),
         route_tables=named("route_tables", lambda part: part.route_tables, parts),
         name_tables=named("name_tables", lambda part: part.name_tables, parts),
         backends=named("clusters", lambda part: part.special, everything),
-        endpoints=derived(memo, ("endpoints", proxy), lambda name, part: part.endpoints, reached),
+        endpoints=derived(memo, ("endpoints", key), lambda name, part: part.endpoints, reached),
         secrets=named("secrets", lambda part: part.secrets, everything),
-        diagnostics=(*notes, *bugs),
+        diagnostics=(*notes, *bugs, *listener_clashes(several)),
     )
-    return seen, several
 
 
 def _listeners(part: Part) -> Iterator[tuple[str, Listener]]:
@@ -115,10 +113,10 @@ class Reached(Part, frozen=True, eq=False, gc=False):
 
 
 def _prepared(
-    mesh: Mesh, proxy: Proxy, refs: Fixed[BackendRef, BackendRef], memo: Memo
+    mesh: Mesh, proxy: Proxy, refs: Fixed[BackendRef, BackendRef], key: Hashable, memo: Memo
 ) -> tuple[Fixed[str, Prepared], tuple[Diagnostic, ...]]:
     """Whatever the routes and listeners lead to, by name."""
-    named, several = rekeyed(memo, ("refs", proxy), {"": refs}, lambda ref: ((ref.name, ref),), rank=_first)
+    named, several = rekeyed(memo, ("refs", key), {"": refs}, lambda ref: ((ref.name, ref),), rank=_first)
     lookups, known = looking(mesh)
 
     def prepare(name: str, ref: BackendRef) -> Prepared:
@@ -129,10 +127,12 @@ def _prepared(
         return Prepared(special=special, secrets=made.secrets, diagnostics=made.diagnostics, reached=reached)
 
     bugs = [_twice(name, refs) for name, refs in several.items()]
-    return derived(memo, ("prepared", proxy), prepare, named, lookups, mesh.config), tuple(bugs)
+    return derived(memo, ("prepared", key), prepare, named, lookups, mesh.config), tuple(bugs)
 
 
-def _reached(mesh: Mesh, proxy: Proxy, prepared: Fixed[str, Prepared], memo: Memo) -> Fixed[str, Reached]:
+def _reached(
+    mesh: Mesh, proxy: Proxy, prepared: Fixed[str, Prepared], key: Hashable, memo: Memo
+) -> Fixed[str, Reached]:
     """The endpoints of backends, apart from them because they change more often."""
     lookups, known = looking(mesh)
 
@@ -145,7 +145,7 @@ def _reached(mesh: Mesh, proxy: Proxy, prepared: Fixed[str, Prepared], memo: Mem
         made = memo(backend_endpoints, ref, found, placement)
         return Reached(endpoints=made, diagnostics=tuple(notes))
 
-    return derived(memo, ("reached", proxy), reach, prepared, lookups)
+    return derived(memo, ("reached", key), reach, prepared, lookups)
 
 
 def _first(origin: tuple[str, BackendRef]) -> tuple[str, ...]:

@@ -69,8 +69,7 @@ class Group:
         self.published: Published | None = None
         self.refusals: dict[Resource, Refusal] = {}
         self._unexplained: dict[str, Diagnostic] = {}
-        self.resources = EMPTY
-        self._tables = EMPTY_TABLES
+        self._last = Settled(EMPTY, EMPTY_TABLES)
         self._accepted: dict[str, dict[str, Resource]] = {type_url: {} for type_url in TYPES.values()}
         self._strangers: set[tuple[str, str]] = set()  # what is accepted and not offered
         for resource in remembered:
@@ -79,18 +78,22 @@ class Group:
         self._before = Tables({t: Table(fixed(rows)) for t, rows in self._accepted.items()})
         self._last_accepted: dict[str, object] = {}
 
+    @property
+    def resources(self) -> Resources:
+        return self._last.resources
+
     def settle(self, resources: Resources, memo: Memo, intern: Intern) -> Settled:
         """What to offer of a new translation. Changes nothing, and may be called in a thread: it looks at everything
         that is new."""
-        return Settled(resources, settled(resources, self.resources, self._tables, memo, intern))
+        last = self._last
+        return Settled(resources, settled(resources, last.resources, last.tables, memo, intern))
 
     def offer(self, new: Settled) -> bool:
         """False if nothing in it differs from what is offered already."""
-        before, tables = self._tables, new.tables
-        self.resources = new.resources
+        before, tables = self._last.tables, new.tables
+        self._last = new
         if tables is before:
             return False
-        self._tables = tables
         self._find_strangers(before)
         self.refusals = {r: refusal for r, refusal in self.refusals.items() if self._offers(r)}
         self._publish(tables, self.published.tables if self.published else self._before)
@@ -133,7 +136,7 @@ class Group:
         return (*(refusal.diagnostic() for refusal in self.refusals.values()), *self._unexplained.values())
 
     def _offers(self, resource: Resource) -> bool:
-        table = self._tables.by_type.get(resource.type_url, EMPTY_TABLE)
+        table = self._last.tables.by_type.get(resource.type_url, EMPTY_TABLE)
         return table.rows.get(resource.name) is resource
 
     def _publish(self, tables: Tables, before: Tables | None) -> None:
@@ -144,14 +147,14 @@ class Group:
         if self._last_accepted.get(verdict.type_url) is verdict.change:
             return  # streams that are alike accept the same value
         self._last_accepted[verdict.type_url] = verdict.change
-        offered = self._tables.by_type.get(verdict.type_url, EMPTY_TABLE).rows
+        offered = self._last.tables.by_type.get(verdict.type_url, EMPTY_TABLE).rows
         for resource in verdict.change.resources:
             self._accepted[verdict.type_url][resource.name] = resource
             if resource.name not in offered:
                 self._strangers.add((verdict.type_url, resource.name))
 
     def _find_strangers(self, before: Tables) -> None:
-        for type_url, table in self._tables.by_type.items():
+        for type_url, table in self._last.tables.by_type.items():
             for name in changed(before.by_type.get(type_url, EMPTY_TABLE).rows, table.rows):
                 if name in table.rows:
                     self._strangers.discard((type_url, name))
@@ -162,7 +165,7 @@ class Group:
         """Forgets accepted resources that neither are offered nor are needed by an accepted one that is."""
         if not self._strangers:
             return
-        offered = {type_url: table.rows for type_url, table in self._tables.by_type.items()}
+        offered = {type_url: table.rows for type_url, table in self._last.tables.by_type.items()}
         keep: set[tuple[str, str]] = set()
         todo = [(t, name) for t, rows in self._accepted.items() for name in rows if name in offered[t]]
         while todo:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.objects import snapshot
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, Resource
 from xds_server.memo import Generations, no_memo
+from xds_server.mesh import view
 from xds_server.mesh.model import Locality
 from xds_server.mesh.proxy import Interception, Proxy, ProxyKind
 from xds_server.translate import translate
@@ -131,3 +133,43 @@ def test_labels_that_somebody_asks_for_tell_them_apart(text: str, kind: str, nam
     assert one[kind][name] is more[kind][name]
     one, more = both(texts, first, other)
     assert one[kind][name].version != more[kind][name].version
+
+
+TWO_SIDECARS = """
+    apiVersion: networking.istio.io/v1
+    kind: Sidecar
+    metadata: {name: web, namespace: shop}
+    spec:
+      workloadSelector: {labels: {app: web}}
+      egress:
+      - {port: {number: 8080, protocol: HTTP_PROXY, name: p}, bind: 127.0.0.1, hosts: ["*/*"]}
+      - {hosts: ["*/*"]}
+    ---
+    apiVersion: networking.istio.io/v1
+    kind: Sidecar
+    metadata: {name: db, namespace: shop}
+    spec: {workloadSelector: {labels: {app: db}}, egress: [{hosts: ["*/*"]}]}
+"""
+
+
+def test_what_different_sidecars_limit_is_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    objects, memo = snapshot(MESH, TWO_SIDECARS), Generations()
+    proxies = [
+        sidecar(labels=labels, http_proxy_port=8080)
+        for labels in ((("app", "web"),), (("app", "db"),), (("app", "web"), ("version", "v2")))
+    ]
+    for proxy in proxies:
+        assert translate(objects, proxy, memo).diagnostics == translate(objects, proxy, no_memo).diagnostics
+    memo.turn()
+    asked: list[str] = []
+
+    def counted(mesh: Any, ref: Any, *rest: Any) -> Any:
+        asked.append(ref.name)
+        return one_backend(mesh, ref, *rest)
+
+    one_backend = view._backend
+    monkeypatch.setattr(view, "_backend", counted)
+    others = msgspec.structs.replace(objects, by_type={**objects.by_type, **snapshot(rule()).by_type})
+    for proxy in proxies:
+        translate(others, proxy, memo)
+    assert asked == [WEB, WEB], "nobody else's backends are looked at again, and those of two are shared"
