@@ -96,10 +96,12 @@ def fixed(rows: Mapping[K, V] | Iterable[tuple[K, V]] = ()) -> Fixed[K, V]:
 
 
 def edited(old: Fixed[K, V], edits: Mapping[K, V | None]) -> Fixed[K, V]:
-    """A copy with the edits, of which None removes; `old` itself when nothing differs."""
+    """The next one, with the edits, of which None removes; `old` itself when nothing differs."""
     real = {key: value for key, value in edits.items() if old.get(key) is not value}
     if not real:
         return old
+    if not old:
+        return fixed(real)  # type: ignore[arg-type]  # nothing is removed from nothing
     base, before = _apart(old)
     size = len(old) + sum((value is not None) - (key in old) for key, value in real.items())
     few = _Edited(base, {**before, **real}, size)
