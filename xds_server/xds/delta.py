@@ -8,6 +8,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DeltaDiscoveryRequest
 from google.protobuf.message import DecodeError
 
 from xds_server.envoy.resource import LISTENER
+from xds_server.memo import canonical
 from xds_server.xds import subscription, wire
 from xds_server.xds.order import UNTOLD_REMOVALS
 from xds_server.xds.request import ProtocolError, Request
@@ -48,7 +49,7 @@ def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
         return
     watch.insisted = before.names.intersection(request.names) if before else _NONE
     step = subscription.delta(before, request.type_url, request.names, request.unsubscribe)
-    after = shared.same(step.subscription)
+    after = canonical(shared, step.subscription)
     watch.subscribe(after)
     if before is None and request.versions:
         watch.accepted = Held(dict(request.versions))

@@ -60,11 +60,6 @@ class Shared(Generations):
             self._responses[key] = serial, data
         return serial, data
 
-    def same(self, value: T) -> T:
-        """An equal value seen before, or this one: what was computed for one then serves all."""
-        found: T = self(_itself, value)
-        return found
-
     def turn(self) -> dict[Any, Any]:
         """Forgets what the last two rounds of changes did not use, and returns it."""
         self._responses.clear()
@@ -76,7 +71,3 @@ class Shared(Generations):
         if len(self._new) >= _RESULTS:
             self.turn()
         return super()._older(key)
-
-
-def _itself(value: Any) -> Any:
-    return value

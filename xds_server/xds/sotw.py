@@ -10,6 +10,7 @@ from envoy.service.discovery.v3.discovery_pb2 import DiscoveryRequest
 from google.protobuf.message import DecodeError
 
 from xds_server.envoy.resource import CLUSTER, LISTENER
+from xds_server.memo import canonical
 from xds_server.xds import subscription, wire
 from xds_server.xds.order import UNTOLD_REMOVALS
 from xds_server.xds.request import ProtocolError, Request
@@ -40,7 +41,7 @@ def _read(raw: bytes) -> Request:
 
 def _subscribe(watch: Watch, request: Request, shared: Shared) -> None:
     before = watch.subscription
-    after = shared.same(subscription.sotw(before, request.type_url, frozenset(request.names)))
+    after = canonical(shared, subscription.sotw(before, request.type_url, frozenset(request.names)))
     if before is None and after.wildcard:
         # The version covers all that there is. A client that names resources may be waiting for them although it
         # has the version (envoy#22418), so they are sent.

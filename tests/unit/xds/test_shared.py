@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from xds_server.memo import canonical
 from xds_server.xds.shared import Shared
 
 
@@ -40,4 +41,4 @@ def test_much_is_forgotten_in_time() -> None:
 def test_equal_values_become_one() -> None:
     shared = Shared()
     first = frozenset({"a", "b"})
-    assert shared.same(frozenset({"b", "a"})) is shared.same(first)
+    assert canonical(shared, frozenset({"b", "a"})) is canonical(shared, first)
