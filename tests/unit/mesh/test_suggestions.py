@@ -15,7 +15,7 @@ KNOWN = fixed((host, host) for host in (f"reviews.{REST}", f"ratings.{REST}", "a
 @pytest.mark.parametrize(
     ("wanted", "meant"),
     [
-        (f"reveiws.{REST}", f"reviews.{REST}"),
+        (f"revixws.{REST}", f"reviews.{REST}"),
         (f"ervews.{REST}", f"reviews.{REST}"),
         (f"reviewz.{REST}", f"reviews.{REST}"),
         (f"rating.{REST}", f"ratings.{REST}"),
