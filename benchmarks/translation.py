@@ -12,7 +12,6 @@ import argparse
 import datetime
 import gc
 import os
-import resource
 import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -245,7 +244,7 @@ def peak(services: int) -> float:
     """The most MB that a gateway's changes need, in a process that did nothing else before."""
     process.prepare()
     measure(services, EVERY_GATEWAY)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return memory(os.getpid())
 
 
 def figures(options: argparse.Namespace) -> Iterator[Figure]:
