@@ -50,7 +50,7 @@ PROXIES = {
     "sidecar": Proxy(ProxyKind.SIDECAR, "ns0", interception=Interception.NONE),
 }
 
-KEY = ("ns0", "edge-key")
+EDGE, SAFE, KEY = ("ns0", "edge"), ("ns0", "safe"), ("ns0", "edge-key")
 NOW = datetime.datetime.now(datetime.UTC)
 AUTHORITY = certs.authority(NOW, 1)
 PAIRS = [certs.issued(AUTHORITY, [f"{number}.example.org"], NOW, 1) for number in range(2)]
@@ -93,7 +93,6 @@ def world(services: int) -> Objects:
     server = {"port": {"number": 8080, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
     tls = {"mode": "SIMPLE", "credentialName": KEY[1]}
     safe = {"port": {"number": 8443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*.example.org"], "tls": tls}
-    edge = ("ns0", "edge")
     return {
         Service: {
             key: service(key, f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}")
@@ -101,7 +100,10 @@ def world(services: int) -> Objects:
         },
         EndpointSlice: {key: piece(key, number, ENDPOINTS) for number, key in enumerate(keys)},
         VirtualService: {key: routes(key) for key in keys},
-        Gateway: {edge: made("networking.istio.io/v1", "Gateway", edge, spec={"servers": [server, safe]})},
+        Gateway: {
+            key: made("networking.istio.io/v1", "Gateway", key, spec={"servers": [each]})
+            for key, each in ((EDGE, server), (SAFE, safe))
+        },
         Secret: {KEY: secret(0)},
     }  # fmt: skip
 
