@@ -168,6 +168,63 @@ def test_p07_make_before_break(variant: str) -> None:
     assert (gone.names, gone.removed) == ((["y"], []) if variant == "sotw" else ([], ["x"]))
 
 
+def connect_by_name(world: World, variant: str) -> Any:
+    """A gRPC client that has everything."""
+    client: Any = getattr(world, variant)()
+    for type_url, name in ((LDS, "l"), (RDS, "r"), (CDS, "x"), (EDS, "x")):
+        client.get(type_url, [name])
+    assert client.quiet()
+    return client
+
+
+@VARIANTS
+def test_p07_a_cluster_stays_until_the_client_that_named_it_takes_the_name_back(variant: str) -> None:
+    """gRPC asks for a new cluster only once it has the route, and its calls use the old one until the new is warm."""
+    w = World(*system("x", clusters="x"))
+    client = connect_by_name(w, variant)
+    w.publish(*system("y", clusters="y"))
+    ack(client, client.one(RDS))
+    both = ["x", "y"] if variant == "sotw" else ["y"]
+    for type_url in (CDS, EDS):
+        client.ask(type_url, both)
+        added = client.one(type_url)
+        assert "y" in added.names
+        assert "x" in added.names or type_url == EDS or variant == "delta"
+        assert not added.removed
+        if variant == "sotw":
+            client.ack(added, both)
+        else:
+            client.ack(added)
+        assert client.quiet()
+    for type_url in (EDS, CDS):
+        client.ask(type_url, **({"names": ["y"]} if variant == "sotw" else {"drop": ["x"]}))
+        assert client.quiet()
+    assert client.session.settled()
+    assert client.session.deadline is None
+
+
+@VARIANTS
+def test_p07_a_client_that_keeps_naming_a_cluster_that_is_gone_is_told_after_a_while(variant: str) -> None:
+    w = World(*system("x", clusters="x"))
+    client = connect_by_name(w, variant)
+    w.publish(*system("y", clusters="y"))
+    ack(client, client.one(RDS))
+    client.wait(4.9)
+    assert client.quiet()
+    client.wait(0.2)
+    gone = client.one(CDS)
+    assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["x"])
+
+
+@VARIANTS
+def test_p07_a_client_hears_at_once_of_a_listener_that_is_gone_though_it_names_its_cluster(variant: str) -> None:
+    w = World(*system("x", clusters="x"))
+    client = connect_by_name(w, variant)
+    w.publish(secret("s"))
+    gone = client.one(LDS)
+    assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["l"])
+
+
 @VARIANTS
 def test_p07_nobody_waits_for_the_answer_to_what_was_taken_back(variant: str) -> None:
     w = World(*system("x", clusters="x"))

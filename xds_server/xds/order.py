@@ -29,10 +29,12 @@ class Line(msgspec.Struct, frozen=True):
 
 class Phase(msgspec.Struct, frozen=True):
     """lines: what it offers, in the order of sending. after: the types whose answers it waits for.
+    released: the types of which a client that names what is to go takes the name back first.
     bound: how long it waits at most, in seconds."""
 
     lines: tuple[Line, ...]
     after: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
     bound: float = 0.0
 
 
@@ -60,6 +62,8 @@ PHASES = (
             Line(SECRET, Offer.NEW, "nothing names these secrets any more"),
         ),
         after=(LISTENER, ROUTE),
+        # A gRPC client asks for new clusters once it has the routes, and calls the old ones until those are warm.
+        released=(CLUSTER,),
         bound=5.0,
     ),
 )

@@ -27,6 +27,7 @@ from xds_server.xds.table import (
     Change,
     Table,
     changed,
+    leaving,
     offered,
     resumed,
     version_info,
@@ -300,7 +301,17 @@ class Session:
         watches = [self._watches.get(type_url) for type_url in phase.after]
         if self._resuming and ROUTE in phase.after and None in watches:
             return False  # a client that resumes asks for its listeners and routes soon
+        if any(self._names_what_leaves(type_url) for type_url in phase.released):
+            return False
         return not any(watch.trials or watch.waits(now - phase.bound) for watch in watches if watch)
+
+    def _names_what_leaves(self, type_url: str) -> bool:
+        """Whether the client, which takes names back when it needs them no more, has one that is to go."""
+        watch = self._watches.get(type_url)
+        if watch is None or watch.wants.wildcard or type_url not in self._views.by_type:
+            return False
+        gone = self._shared(leaving, self._views.by_type[type_url], self._target.by_type[type_url])
+        return not watch.wants.names.isdisjoint(gone)
 
     def _try_next(self, now: float) -> bool:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""

@@ -256,7 +256,12 @@ def changed(views: Tables, changes: tuple[tuple[str, Table], ...], target: Table
     return target if by_type == target.by_type else Tables(by_type)
 
 
+def leaving(old: Table, new: Table) -> frozenset[str]:
+    """The names that are in the old one alone."""
+    return frozenset(name for name in differing(old.rows, new.rows) if name not in new.rows)
+
+
 def union(old: Table, new: Table) -> Table:
     """Both; where a name is in both, the new resource."""
-    gone = {name: old.rows[name] for name in differing(old.rows, new.rows) if name not in new.rows}
+    gone = {name: old.rows[name] for name in leaving(old, new)}
     return Table(edited(new.rows, gone)) if gone else new
