@@ -92,6 +92,9 @@ def services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
         "ports": [{"name": f"{protocol}-{number}", "port": number} for number in numbers],
         **draw(service_details),
     }
+    if draw(st.integers(0, 3)) == 0:  # for the Gateways that select the same
+        over = draw(st.sampled_from(("TCP", "UDP")))
+        spec["ports"].append({"name": "gateway", "port": 443, "protocol": over, "targetPort": draw(ports)})
     if draw(st.integers(0, 5)) == 0:
         name = draw(st.one_of(hosts, st.sampled_from(("www.example.com", "api.example.com", "localhost"))))
         spec = {"type": "ExternalName", "externalName": name, "ports": spec["ports"]}
@@ -401,11 +404,14 @@ SERVERS: tuple[dict[str, Any], ...] = (
 
 @st.composite
 def gateways(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
-    hosts = draw(st.sampled_from((["*"], ["*.example.com"], ["./x.example.com"], ["shop/*", "x.example.com"])))
-    servers = [dict(server) | {"hosts": hosts} for server in draw(st.lists(st.sampled_from(SERVERS), min_size=1))]
+    hosts = st.sampled_from((
+        ["*"], ["*.example.com"], ["./x.example.com"], ["shop/*", "x.example.com"], ["x.example.com", "not a host"],
+    ))  # fmt: skip
+    servers = [dict(server) | {"hosts": draw(hosts)} for server in draw(st.lists(st.sampled_from(SERVERS), min_size=1))]
     for index, server in enumerate(servers):
         server["port"] = server["port"] | {"name": f"p{index}"}
-    spec = {"selector": {"istio": "gateway"}, "servers": servers}
+    selector = draw(st.sampled_from(({"istio": "gateway"}, {"app": "a"})))
+    spec = {"selector": selector, "servers": servers}
     return made(ISTIO, "Gateway", "v1", draw(namespaces), draw(names), spec=spec)
 
 

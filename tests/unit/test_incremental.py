@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from xds_server.incremental import (
     edited,
     fixed,
     layered,
+    mapped,
     partitioned,
     pieces,
+    pieces_of_each,
     rekeyed,
     stable,
     united,
@@ -263,9 +266,14 @@ def everything(memo: Memo, rows: Fixed[Any, int], other: Fixed[Any, int]) -> lis
         return value * lookups.views[0].get(key, 1) or None
 
     both = {"one": rows, "other": other}
+    groups = partitioned(memo, "parity", by_parity, rows)
+    each = pieces_of_each(memo, "each", groups, lambda value: (value,) * (value % 2))
+    squares = mapped(memo, "squares", each, lambda piece: tuple(n * n for n in piece))
     found: list[Mapping[Any, Any]] = [
         derived(memo, "product", product, rows, lookups),
-        {group: dict(members) for group, members in partitioned(memo, "parity", by_parity, rows).items()},
+        {group: dict(members) for group, members in groups.items()},
+        {group: list(values) for group, values in each.items()},
+        {group: list(chain.from_iterable(parts)) for group, parts in squares.items()},
         united(memo, "divisors", both, divisors),
         rekeyed(memo, "remainder", both, named)[0],
         layered(memo, "layers", rows, other),

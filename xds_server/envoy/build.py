@@ -14,9 +14,9 @@ from xds_server.envoy.name_tables import answers, name_table
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, LISTENER, ROUTE, SECRET, TYPES, Resource, Resources
 from xds_server.envoy.routes import route_configuration, written
 from xds_server.envoy.secrets import secret
-from xds_server.incremental import Fixed, Pieces, derived, fixed, mapped, rekeyed, stable, united
+from xds_server.incremental import Fixed, Lookups, Pieces, derived, mapped, rekeyed, united
 from xds_server.memo import Memo, no_memo
-from xds_server.mesh.model import NameTable, RouteTable, View
+from xds_server.mesh.model import NameTable, RouteTable, View, VirtualHost
 from xds_server.mesh.origin import Origin
 
 
@@ -40,34 +40,26 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
         bugs.extend(united(memo, (kind, "bugs", group), found, lambda pair: pair[1]))
         return rekeyed(memo, (kind, "resources", group), found, _named)[0]
 
-    def small(name: str, table: RouteTable) -> Made | None:
-        if isinstance(table.virtual_hosts, Pieces):
-            return None
-        parts = (written(tuple(table.virtual_hosts), table.in_client),)
-        found = attempt(no_memo, _ref(table.origins), route_configuration, table, parts)
+    # What is in pieces is written in pieces: one that did not change is not looked at.
+    pieces = derived(memo, ("pieces of hosts", group), _host_pieces, view.route_tables)
+    hosts_of = Lookups(mapped(memo, ("hosts", group), pieces, lambda some: memo(written, some)))
+    pieces = derived(memo, ("pieces of names", group), _name_pieces, view.name_tables)
+    names_of = Lookups(mapped(memo, ("names", group), pieces, lambda some: memo(answers, some)))
+
+    def routes(name: str, table: RouteTable) -> Made:
+        parts = hosts_of.views[0].get(name)
+        known = memo if parts else no_memo  # what is large is also another group's
+        parts = parts or (written(tuple(table.virtual_hosts), table.in_client),)
+        found = attempt(known, _ref(table.origins), route_configuration, table, parts)
         return (None, (found,)) if isinstance(found, Diagnostic) else found
 
-    def large(table: RouteTable) -> Made:
-        """Written in pieces: one that did not change is not looked at."""
-        assert isinstance(table.virtual_hosts, Pieces)
-        in_client = table.in_client
-        key = ("pieces", group, table.name, in_client)
-        parts = mapped(memo, key, table.virtual_hosts, lambda hosts: memo(written, hosts, in_client))
-        found = attempt(memo, _ref(table.origins), route_configuration, table, parts)
-        return (None, (found,)) if isinstance(found, Diagnostic) else found
-
-    def names(table: NameTable) -> Made:
-        hosts = table.hosts if isinstance(table.hosts, Pieces) else Pieces((tuple(table.hosts),))
-        parts = mapped(memo, ("names", group, table.name), hosts, lambda some: memo(answers, some))
+    def names(name: str, table: NameTable) -> Made:
+        parts = names_of.views[0].get(name) or (answers(tuple(table.hosts)),)
         found = attempt(memo, _ref(table.origins), name_table, table, parts)
         return (None, (found,)) if isinstance(found, Diagnostic) else (found, ())
 
-    in_pieces = derived(memo, ("large", group), _in_pieces, view.route_tables)
-    tables = {
-        "small": derived(memo, ("small", group), small, view.route_tables),
-        "large": stable(memo, ("written", group), fixed((name, large(table)) for name, table in in_pieces.items())),
-    }
-    name_tables = stable(memo, ("names", group), fixed((n, names(table)) for n, table in view.name_tables.items()))
+    tables = derived(memo, ("tables", group), routes, view.route_tables, hosts_of)
+    name_tables = derived(memo, ("name tables", group), names, view.name_tables, names_of)
     listeners = {
         "listeners": made("listeners", listener, view.listeners),
         "api_listeners": made("api_listeners", api_listener, view.api_listeners),
@@ -78,7 +70,7 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
         CLUSTER: made("clusters", cluster, view.backends),
         ENDPOINT: made("endpoints", load_assignment, view.endpoints),
         LISTENER: rekeyed(memo, ("all listeners", group), listeners, lambda made: ((made.name, made),))[0],
-        ROUTE: settled("routes", tables),
+        ROUTE: settled("routes", {"": tables}),
         SECRET: made("secrets", secret, view.secrets, lambda value: (value.origin,)),
     }
     return Resources({type_url: by_type[type_url] for type_url in TYPES.values()}), tuple(bugs)
@@ -89,8 +81,12 @@ def _named(made: Made) -> Iterator[tuple[str, Resource]]:
         yield made[0].name, made[0]
 
 
-def _in_pieces(name: str, table: RouteTable) -> RouteTable | None:
-    return table if isinstance(table.virtual_hosts, Pieces) else None
+def _host_pieces(_: str, table: RouteTable) -> Pieces[VirtualHost] | None:
+    return table.virtual_hosts if isinstance(table.virtual_hosts, Pieces) and not table.in_client else None
+
+
+def _name_pieces(_: str, table: NameTable) -> Pieces[Any] | None:
+    return table.hosts if isinstance(table.hosts, Pieces) else None
 
 
 Made = tuple[Resource | None, tuple[Diagnostic, ...]]

@@ -32,7 +32,7 @@ class Written(msgspec.Struct, frozen=True, eq=False):
     bugs: tuple[Diagnostic, ...]
 
 
-def written(hosts: tuple[VirtualHost, ...], in_client: bool) -> Written:
+def written(hosts: tuple[VirtualHost, ...], in_client: bool = False) -> Written:
     found: list[_Host] = []
     bugs: list[Diagnostic] = []
     for host in hosts:

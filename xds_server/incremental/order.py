@@ -7,11 +7,12 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, TypeVar, overload
 
-from xds_server.incremental.fixed import Fixed, changed
+from xds_server.incremental.fixed import EMPTY, Fixed, changed, edited
 from xds_server.memo import Memo
 
 V = TypeVar("V")
 R = TypeVar("R")
+G = TypeVar("G")
 
 _PIECE = 32
 """Rows of a piece when it is made; it is cut in two when it has grown to twice as many."""
@@ -103,12 +104,52 @@ def pieces(memo: Memo, name: Hashable, rows: Fixed[Any, V], of: Callable[[V], It
     return state.result
 
 
-def mapped(memo: Memo, name: Hashable, rows: Pieces[V], function: Callable[[tuple[V, ...]], R]) -> tuple[R, ...]:
-    """`function` of each piece. name: says all else that it depends on."""
-    place = (mapped, name, id(function.__code__))
-    before: dict[int, tuple[tuple[V, ...], R]] = memo.last(place) or {}
+def pieces_of_each(
+    memo: Memo, name: Hashable, groups: Fixed[G, Fixed[Any, V]], of: Callable[[V], Iterable[R]]
+) -> Fixed[G, Pieces[R]]:
+    """As `pieces`, for each of many."""
+    place = (pieces_of_each, name, id(of.__code__))
+    before: tuple[Fixed[G, Fixed[Any, V]], dict[G, _Cut], Fixed[G, Pieces[R]]] | None = memo.last(place)
     memo.keep(place, None)
-    # A piece that is kept keeps its id.
-    now = {id(piece): before.get(id(piece)) or (piece, function(piece)) for piece in rows.pieces}
-    memo.keep(place, now)
-    return tuple(now[id(piece)][1] for piece in rows.pieces)
+    old, cuts, result = before or (EMPTY, {}, EMPTY)
+    edits: dict[G, Pieces[R] | None] = {}
+    for group in changed(old, groups):
+        if group not in groups:
+            del cuts[group]
+            edits[group] = None
+            continue
+        cut = cuts.get(group)
+        if cut is None:
+            cut = cuts[group] = _Cut(groups[group], of)
+        else:
+            cut.edit(groups[group])
+        edits[group] = Pieces(tuple(cut.values))
+    result = edited(result, edits)
+    memo.keep(place, (groups, cuts, result))
+    return result
+
+
+_Piecewise = dict[int, tuple[tuple[Any, ...], Any]]
+"""By the id of a piece, which one that is kept keeps: the piece, and what was made of it."""
+
+
+def mapped(
+    memo: Memo, name: Hashable, groups: Fixed[G, Pieces[V]], function: Callable[[tuple[V, ...]], R]
+) -> Fixed[G, tuple[R, ...]]:
+    """`function` of each piece of each group."""
+    place = (mapped, name, id(function.__code__))
+    before: tuple[Fixed[G, Pieces[V]], dict[G, _Piecewise], Fixed[G, tuple[R, ...]]] | None = memo.last(place)
+    memo.keep(place, None)
+    old, made, result = before or (EMPTY, {}, EMPTY)
+    edits: dict[G, tuple[R, ...] | None] = {}
+    for group in changed(old, groups):
+        known = made.pop(group, {})
+        edits[group] = None
+        if group in groups:
+            every = groups[group].pieces
+            now = {id(piece): known.get(id(piece)) or (piece, function(piece)) for piece in every}
+            made[group] = now
+            edits[group] = tuple(now[id(piece)][1] for piece in every)
+    result = edited(result, edits)
+    memo.keep(place, (groups, made, result))
+    return result

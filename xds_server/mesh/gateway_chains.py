@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
 
-from xds_server.diagnostics import diagnostic
-from xds_server.incremental import Fixed, partitioned
+from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import EMPTY, Fixed, Lookups, derived
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef
@@ -19,58 +19,63 @@ from xds_server.mesh.names import sni_dnat
 from xds_server.mesh.proxy import Proxy
 from xds_server.mesh.resolve import Key, Mesh, age
 from xds_server.mesh.route_tables import Gathered, l4_routes_for
-from xds_server.mesh.routes.clients import Client
+from xds_server.mesh.routes.clients import Client, gateways_of
 from xds_server.mesh.routes.l4 import L4Route, tcp_routes, tls_routes
 from xds_server.mesh.service_rank import seen
 from xds_server.mesh.visibility import visible
 
 
-class Bound(NamedTuple):
-    """A VirtualService bound to a server, and the hosts under which the server serves it."""
+class Claim(NamedTuple):
+    """A VirtualService, and one of the hosts under which a server serves it. place: what the server is for."""
 
+    place: Any
+    server: BoundServer
+    host: str
     service: VirtualService
-    hosts: tuple[str, ...]
 
 
-class Bindings:
-    """Which VirtualServices a proxy's servers take; lives only while its view is made."""
+def claims(
+    mesh: Mesh, name: Hashable, servers: Fixed[Key, Fixed[Any, tuple[Hashable, BoundServer]]], memo: Memo
+) -> Fixed[Key, tuple[Claim, ...]]:
+    """What each VirtualService has at servers. servers: by the Gateway, with their places; `name` tells them from
+    others."""
+    routes, services = mesh.routes, mesh.routes.by_name
+    assert isinstance(services, Fixed)  # nobody looks at a view of the mesh here
+    if not servers:
+        return EMPTY
+    lookups = Lookups(servers)
+    (known,) = lookups.views
 
-    def __init__(self, mesh: Mesh, proxy: Proxy, memo: Memo) -> None:
-        self._mesh, self._proxy, self._memo = mesh, proxy, memo
+    def claimed(key: Key, service: VirtualService) -> tuple[Claim, ...] | None:
+        found: dict[Claim, None] = {}
+        for reference in gateways_of(service):
+            namespace, _, gateway = reference.partition("/")
+            bound = known.get((namespace, gateway)) if gateway else None
+            if bound and visible(routes.exported_to(service), namespace):
+                for place, server in bound.values():
+                    for host in service.spec.hosts:
+                        for both in bindable(server.server, server.gateway, service, host):
+                            found[Claim(place, server, both, service)] = None
+        return tuple(found) or None
 
-    def client(self, server: BoundServer) -> Client:
-        retries = self._mesh.config.default_http_retry_policy
-        port = server.server.port.number
-        return Client(server.gateway_name, port, self._proxy.namespace, self._proxy.labels, retries)
+    return derived(memo, ("claims", name), claimed, services, lookups, routes.default_export)
 
-    def by_host(self, server: BoundServer) -> Fixed[str, Fixed[Key, VirtualService]]:
-        """Host under which the server serves them -> VirtualServices."""
-        gateway, routes = server.gateway, self._mesh.routes
 
-        def spread(key: Key, service: VirtualService) -> Iterator[tuple[str, Key, VirtualService]]:
-            if visible(routes.exported_to(service), gateway.metadata.namespace):
-                for host in service.spec.hosts:
-                    for bound in bindable(server.server, gateway, service, host):
-                        yield bound, key, service
+def client_of(mesh: Mesh, proxy: Proxy, server: BoundServer) -> Client:
+    """Whoever comes through a server."""
+    retries = mesh.config.default_http_retry_policy
+    return Client(server.gateway_name, server.server.port.number, proxy.namespace, proxy.labels, retries)
 
-        name = ("bound", gateway.ref, server.index, server.server, routes.default_export)
-        return partitioned(self._memo, name, spread, routes.bound_to(server.gateway_name))
 
-    def of(self, server: BoundServer) -> Iterator[Bound]:
-        """The oldest first."""
-        hosts: dict[VirtualService, list[str]] = {}
-        for host, services in sorted(self.by_host(server).items()):
-            for service in services.values():
-                hosts.setdefault(service, []).append(host)
-        for service in sorted(hosts, key=age):
-            yield Bound(service, tuple(hosts[service]))
+Claimed = Mapping[Hashable, Mapping[Any, Claim]]
+"""By the place of the server."""
 
 
 class PassingChains:
-    """Makes the chains that pass connections on; lives only while a view is made."""
+    """Makes the chains that pass connections on; lives only while those of one port are made."""
 
-    def __init__(self, mesh: Mesh, proxy: Proxy, bindings: Bindings, memo: Memo, gathered: Gathered) -> None:
-        self._mesh, self._proxy, self._bindings = mesh, proxy, bindings
+    def __init__(self, mesh: Mesh, proxy: Proxy, claimed: Claimed, memo: Memo, gathered: Gathered) -> None:
+        self._mesh, self._proxy, self._claimed = mesh, proxy, claimed
         self._memo, self._gathered = memo, gathered
 
     def tcp(self, server: BoundServer, tls: ServerTLS | None = None) -> Iterator[Chain]:
@@ -81,16 +86,24 @@ class PassingChains:
             match = ChainMatch(names, route.subnets, tls=tls is not None)
             yield Chain(name, match, route.traffic(name), tls, (server.origin, route.origin))
 
+    def _bound(self, server: BoundServer) -> Iterator[tuple[VirtualService, tuple[str, ...]]]:
+        """The VirtualServices that a server takes, the oldest first, and the hosts under which it serves them."""
+        hosts: dict[VirtualService, list[str]] = {}
+        for claim in self._claimed.get(server.rank, {}).values():
+            hosts.setdefault(claim.service, []).append(claim.host)
+        for service in sorted(hosts, key=age):
+            yield service, tuple(sorted(hosts[service]))
+
     def _tcp_routes(self, server: BoundServer) -> Iterator[L4Route]:
-        client = self._bindings.client(server)
-        for service, _ in self._bindings.of(server):
+        client = client_of(self._mesh, self._proxy, server)
+        for service, _ in self._bound(server):
             found = l4_routes_for(self._mesh, service, client, tcp_routes, self._memo, self._gathered)
             yield from found.routes
 
     def passthrough(self, server: BoundServer) -> Iterator[Chain]:
         """By the server name that the client asks for, unopened."""
-        client = self._bindings.client(server)
-        for service, hosts in self._bindings.of(server):
+        client = client_of(self._mesh, self._proxy, server)
+        for service, hosts in self._bound(server):
             found = l4_routes_for(self._mesh, service, client, tls_routes, self._memo, self._gathered)
             for route in found.routes:
                 names = tuple(name for name in route.server_names if any(_within(name, host) for host in hosts))
@@ -116,18 +129,18 @@ class PassingChains:
                 self._gathered.backends.add(ref)
                 yield self._memo(_auto_chain, ref, server)
 
-    def without_doubles(self, chains: Iterator[Chain]) -> tuple[Chain, ...]:
-        """Envoy refuses a listener with two chains for the same connections: the first has them."""
-        kept, clashes = distinct(chains)
-        for clash in clashes:
-            server, *route = clash.chain.origins
-            first = clash.first.origins[-1]
-            if route:
-                note = diagnostic("XDS3010", route[0].ref, route[0].path, first=first)
-            else:
-                note = diagnostic("XDS3008", server.ref, server.path, host=clash.what, first=first)
-            self._gathered.notes.append(note)
-        return kept
+
+def without_doubles(chains: Iterable[Chain], notes: list[Diagnostic]) -> tuple[Chain, ...]:
+    """Envoy refuses a listener with two chains for the same connections: the first has them."""
+    kept, clashes = distinct(chains)
+    for clash in clashes:
+        server, *route = clash.chain.origins
+        first = clash.first.origins[-1]
+        if route:
+            notes.append(diagnostic("XDS3010", route[0].ref, route[0].path, first=first))
+        else:
+            notes.append(diagnostic("XDS3008", server.ref, server.path, host=clash.what, first=first))
+    return kept
 
 
 def _refs_as_is(service: Service, rules: Rules | None) -> Iterator[BackendRef]:

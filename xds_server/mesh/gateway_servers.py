@@ -1,24 +1,24 @@
-"""The servers of the Gateways that select one proxy, by the port on which the proxy listens."""
+"""The servers of the Gateways that select one proxy, and which of them can share a port."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, ObjectRef, Path, diagnostic
 from xds_server.kube import core
 from xds_server.kube.istio.gateway import Gateway, Server
-from xds_server.memo import Memo
 from xds_server.mesh import checks
 from xds_server.mesh.endpoints import selects
+from xds_server.mesh.load_balancers import sends_proxy_headers
 from xds_server.mesh.model import Protocol
 from xds_server.mesh.names import GatewayRoutes
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.protocols import declared_protocol
 from xds_server.mesh.proxy import Proxy
-from xds_server.mesh.resolve import Mesh
-from xds_server.mesh.selection import ANY_NAMESPACE, selecting
+from xds_server.mesh.resolve import Key, age
+from xds_server.mesh.selection import ANY_NAMESPACE, SelectorsView, selecting
 
 EVERY_ADDRESS = "0.0.0.0"
 FIRST_UNPRIVILEGED_PORT = 1024
@@ -26,7 +26,8 @@ FIRST_UNPRIVILEGED_PORT = 1024
 
 class BoundServer(msgspec.Struct, frozen=True):
     """One server of a Gateway. port: where the proxy listens; the clients' port is `server.port.number`.
-    udp_port: where datagrams to the clients' port arrive; 0 when no Service of the gateway has that port for UDP."""
+    udp_port: where datagrams to the clients' port arrive; 0 when no Service of the gateway has that port for UDP.
+    proxied: connections begin with PROXY headers."""
 
     gateway: Gateway
     index: int
@@ -35,6 +36,12 @@ class BoundServer(msgspec.Struct, frozen=True):
     port: int
     protocol: Protocol
     udp_port: int = 0
+    proxied: bool = False
+
+    @property
+    def rank(self) -> tuple[object, ...]:
+        """By which that of the oldest Gateway comes first."""
+        return (*age(self.gateway), self.index)
 
     @property
     def path(self) -> Path:
@@ -45,8 +52,12 @@ class BoundServer(msgspec.Struct, frozen=True):
         return Origin(self.gateway.ref, self.path)
 
     @property
+    def gateway_key(self) -> Key:
+        return (self.gateway.metadata.namespace, self.gateway.metadata.name)
+
+    @property
     def gateway_name(self) -> str:
-        return f"{self.gateway.metadata.namespace}/{self.gateway.metadata.name}"
+        return "/".join(self.gateway_key)
 
     @property
     def tls_mode(self) -> str:
@@ -91,53 +102,50 @@ class BoundServer(msgspec.Struct, frozen=True):
         return str(GatewayRoutes(number, self.server.bind, port_name, meta.name, meta.namespace))
 
 
-Listening = Mapping[tuple[str, int], tuple[BoundServer, ...]]
-
-
-def bound_servers(mesh: Mesh, proxy: Proxy, memo: Memo, notes: list[Diagnostic]) -> Listening:
-    """(address, port) -> servers that share it, the oldest Gateway's first."""
-    found: dict[tuple[str, int], list[BoundServer]] = {}
-    for gateway in mesh.gateways:
-        selector = gateway.spec.selector
-        if proxy.labels is not None and not selects(selector, dict(proxy.labels)):
+def bound_servers(
+    gateway: Gateway, proxy: Proxy, services: SelectorsView[core.Service], notes: list[Diagnostic]
+) -> Iterator[BoundServer]:
+    """The servers of a Gateway on a proxy; none when it selects others. services: of the mesh."""
+    labels = gateway.spec.selector if proxy.labels is None else dict(proxy.labels)
+    if not selects(gateway.spec.selector, labels):
+        return
+    namespace = ANY_NAMESPACE if proxy.labels is None else proxy.namespace
+    for bound in _servers(gateway, tuple(selecting(services, namespace, labels)), notes):
+        if proxy.unprivileged and bound.port < FIRST_UNPRIVILEGED_PORT:
+            notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.port))
             continue
-        labels = selector if proxy.labels is None else dict(proxy.labels)
-        namespace = ANY_NAMESPACE if proxy.labels is None else proxy.namespace
-        services = tuple(selecting(mesh.kubernetes_services, namespace, labels))
-        servers, said = memo(_servers, gateway, services)
-        notes += said
-        for bound in servers:
-            if proxy.unprivileged and bound.port < FIRST_UNPRIVILEGED_PORT:
-                notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.port))
-                continue
-            if proxy.unprivileged and bound.is_https and 0 < bound.udp_port < FIRST_UNPRIVILEGED_PORT:
-                notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.udp_port))
-                bound = msgspec.structs.replace(bound, udp_port=0)
-            sharing = found.setdefault((bound.address, bound.port), [])
-            if sharing and _clash(sharing[0], bound):
-                path = (*bound.path, "port")
-                first = sharing[0]
-                used = f"{first.server.port.protocol} by {first.gateway.ref}"
-                notes.append(diagnostic("XDS3006", gateway.ref, path, port=bound.port, used=used))
-            else:
-                sharing.append(bound)
-    return {key: tuple(servers) for key, servers in sorted(found.items())}
+        if proxy.unprivileged and bound.is_https and 0 < bound.udp_port < FIRST_UNPRIVILEGED_PORT:
+            notes.append(diagnostic("XDS4012", gateway.ref, (*bound.path, "port", "number"), port=bound.udp_port))
+            bound = msgspec.structs.replace(bound, udp_port=0)
+        yield bound
+
+
+def sharing(servers: Iterable[BoundServer], notes: list[Diagnostic]) -> Iterator[BoundServer]:
+    """Those of the servers of one port, the oldest Gateway's first, that can be there beside the first."""
+    first: BoundServer | None = None
+    for bound in servers:
+        first = first or bound
+        if _clash(first, bound):
+            used = f"{first.server.port.protocol} by {first.gateway.ref}"
+            path = (*bound.path, "port")
+            notes.append(diagnostic("XDS3006", bound.gateway.ref, path, port=bound.port, used=used))
+        else:
+            yield bound
 
 
 def _clash(one: BoundServer, other: BoundServer) -> bool:
     """Plaintext HTTP can share a port with plaintext HTTP, TLS with TLS (by SNI), anything else with nothing."""
+    if one is other:
+        return False
     if Protocol.TLS in (one.protocol, other.protocol):
         return one.protocol is not other.protocol
     return not (one.protocol.is_http and other.protocol.is_http)
 
 
-def _servers(
-    gateway: Gateway, services: tuple[core.Service, ...]
-) -> tuple[tuple[BoundServer, ...], tuple[Diagnostic, ...]]:
+def _servers(gateway: Gateway, services: tuple[core.Service, ...], notes: list[Diagnostic]) -> Iterator[BoundServer]:
     """services: those that select the proxy."""
     ports, udp_ports = (_port_map(services, udp) for udp in (False, True))
-    found: list[BoundServer] = []
-    notes: list[Diagnostic] = []
+    proxied = any(map(sends_proxy_headers, services))
     for index, server in enumerate(gateway.spec.servers):
         path = ("spec", "servers", index)
         protocol = declared_protocol(server.port.protocol)
@@ -149,12 +157,12 @@ def _servers(
         hosts = tuple(text for text in server.hosts if checks.host(text.rpartition("/")[2]) is None)
         if not hosts:
             continue
-        server = msgspec.structs.replace(server, hosts=hosts)
+        if hosts != server.hosts:
+            server = msgspec.structs.replace(server, hosts=hosts)
         number = server.port.number
         address = server.bind or EVERY_ADDRESS
         listens, datagrams = ports.get(number, number), udp_ports.get(number, 0)
-        found.append(BoundServer(gateway, index, server, address, listens, protocol, datagrams))
-    return tuple(found), tuple(notes)
+        yield BoundServer(gateway, index, server, address, listens, protocol, datagrams, proxied)
 
 
 def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> Iterator[Diagnostic]:

@@ -10,9 +10,6 @@ from collections.abc import Callable, Mapping
 
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.kube import core
-from xds_server.kube.istio.gateway import Gateway
-from xds_server.mesh.proxy import Proxy
-from xds_server.mesh.selection import ANY_NAMESPACE, Selectors, selecting
 
 
 def _true(value: str) -> bool:
@@ -61,18 +58,9 @@ _CLOUDS = (
 
 
 def sends_proxy_headers(service: core.Service) -> bool:
+    """Whether connections to the proxies that the Service selects begin with PROXY headers."""
     annotations = service.metadata.annotations
     return any(name in annotations and switches(annotations[name]) for name, switches in PROXY_PROTOCOL.items())
-
-
-def behind_proxy_headers(services: Selectors[core.Service], gateway: Gateway, proxy: Proxy) -> bool:
-    """Whether the connections of a gateway begin with PROXY headers. A proxy without a name of its own has the labels
-    that the Gateway selects."""
-    if proxy.labels is None:
-        found = selecting(services, ANY_NAMESPACE, gateway.spec.selector)
-    else:
-        found = selecting(services, proxy.namespace, dict(proxy.labels))
-    return any(sends_proxy_headers(service) for service in found)
 
 
 def cloud_notes(service: core.Service) -> tuple[Diagnostic, ...]:

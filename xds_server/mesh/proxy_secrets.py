@@ -36,7 +36,7 @@ class ProxySecrets:
         return all(found)
 
     def files(self, secret: Secret) -> str:
-        self._gathered.secrets[secret.name] = secret
+        self._gathered.secrets.setdefault(secret.name, secret)
         return secret.name
 
     def credential(self, credential: Credential, asked: Origin, effect: str = "") -> str | None:

@@ -57,13 +57,13 @@ _UNBOUND: Fixed[Key, VirtualService] = EMPTY
 
 
 class Mesh(Value, frozen=True, eq=False, gc=False):
-    """gateways: oldest first. kubernetes_services, service_entries: as written, by what they select."""
+    """kubernetes_services, service_entries: as written, by what they select."""
 
     config: MeshConfig
     registry: Registry
     rules: RuleIndex
     routes: RouteIndex
-    gateways: tuple[Gateway, ...]
+    gateways: Table[Gateway]
     sidecars: Sidecars
     kubernetes_services: Selectors[core.Service]
     service_entries: Selectors[ServiceEntry]
@@ -88,7 +88,7 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
         registry=found,
         rules=rules,
         routes=route_index(services, config.default_virtual_service_export_to, memo),
-        gateways=memo(_oldest_first, gateways),
+        gateways=gateways,
         sidecars=restrictions,
         kubernetes_services=selectors(memo, "services", lambda s: s.spec.selector, snapshot.of(core.Service)),
         service_entries=selectors(memo, "entries", _selector, snapshot.of(ServiceEntry)),
@@ -135,10 +135,6 @@ def age(thing: VirtualService | Gateway) -> tuple[str, str, str]:
     """By which the oldest comes first."""
     meta = thing.metadata
     return (meta.creation_timestamp or "", meta.namespace, meta.name)
-
-
-def _oldest_first(gateways: Table[Gateway]) -> tuple[Gateway, ...]:
-    return tuple(sorted(gateways.values(), key=age))
 
 
 def route_index(

@@ -18,6 +18,8 @@ ANY_NAMESPACE = "*"
 
 Selectors = Fixed[tuple[str, Named], Fixed[Named, tuple[Mapping[str, str], T]]]
 """Namespace, or `*`, and one label that is selected -> the objects that ask for it, with all that they select."""
+SelectorsView = Mapping[tuple[str, Named], Mapping[Named, tuple[Mapping[str, str], T]]]
+"""The same, also as functions of `derived` see them."""
 
 
 def selectors(
@@ -34,7 +36,7 @@ def selectors(
     return partitioned(memo, ("selectors", name), spread, objects)
 
 
-def selecting(index: Selectors[T], namespace: str, labels: Mapping[str, str]) -> Iterator[T]:
+def selecting(index: SelectorsView[T], namespace: str, labels: Mapping[str, str]) -> Iterator[T]:
     """Those of a namespace that select these labels, sorted by namespace and name."""
     found = {
         key: value

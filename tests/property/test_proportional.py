@@ -1,0 +1,126 @@
+"""One change takes as many steps in a large mesh as in a small one: counted in calls of functions, not in time."""
+
+from __future__ import annotations
+
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.property.worlds import ISTIO, World, made, snapshot
+from xds_server import certs
+from xds_server.diagnostics import ObjectRef
+from xds_server.memo import Generations
+from xds_server.mesh.proxy import EVERY_GATEWAY, Interception, Proxy, ProxyKind
+from xds_server.translate import translate
+
+PROXIES = {
+    "gateway": EVERY_GATEWAY,
+    "sidecar": Proxy(ProxyKind.SIDECAR, "shop", interception=Interception.NONE),
+    "redirected": Proxy(ProxyKind.SIDECAR, "shop", dns_capture=True),
+    "grpc": Proxy(ProxyKind.GRPC, "shop"),
+}
+NOW = datetime.now(UTC)
+PAIRS = [certs.issued(certs.authority(NOW, 1), ["x.example.com"], NOW, 1) for _ in range(2)]
+Item = tuple[ObjectRef, bytes]
+
+
+def service(number: int, more: int = 0) -> Item:
+    ports = [{"name": "http", "port": 80}, *({"name": f"p{n}", "port": 9000 + n} for n in range(more))]
+    spec = {"clusterIP": f"10.0.{number // 250}.{number % 250}", "ports": ports}
+    return made("", "Service", "v1", "shop", f"s{number}", spec=spec)
+
+
+def endpoints(number: int, count: int = 1) -> Item:
+    found = [{"addresses": [f"10.9.{number % 250}.{n}"]} for n in range(count)]
+    return made(
+        "discovery.k8s.io", "EndpointSlice", "v1", "shop", f"s{number}", addressType="IPv4", endpoints=found,
+        ports=[{"name": "http", "port": 80}], labels={"kubernetes.io/service-name": f"s{number}"},
+    )  # fmt: skip
+
+
+def routes(number: int, timeout: str = "1s", name: str = "s") -> Item:
+    http = [{"timeout": timeout, "route": [{"destination": {"host": f"s{number}"}}]}]
+    spec = {"hosts": [f"h{number}.example.com"], "gateways": [f"default/g{number}", "mesh"], "http": http}
+    return made(ISTIO, "VirtualService", "v1", "shop", f"{name}{number}", spec=spec)
+
+
+def gateway(number: int) -> Item:
+    """With a certificate of its own."""
+    server = {
+        "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
+        "hosts": [f"h{number}.example.com"],
+        "tls": {"mode": "SIMPLE", "credentialName": f"c{number}"},
+    }
+    return made(ISTIO, "Gateway", "v1", "default", f"g{number}", spec={"servers": [server]})
+
+
+def secret(number: int, version: int = 1) -> Item:
+    pair = {"tls.crt": PAIRS[version % 2].certificate, "tls.key": PAIRS[version % 2].key}
+    data = {name: b64encode(content).decode() for name, content in pair.items()}
+    return made("", "Secret", "v1", "default", f"c{number}", type="kubernetes.io/tls", data=data)
+
+
+def rule(number: int, most: int = 1) -> Item:
+    spec = {"host": f"s{number}", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": most}}}}
+    return made(ISTIO, "DestinationRule", "v1", "shop", f"s{number}", spec=spec)
+
+
+def mesh(size: int) -> World:
+    kinds = (service, endpoints, routes, gateway, secret, rule)
+    return dict(kind(number) for number in range(size) for kind in kinds)
+
+
+CHANGES: dict[str, Callable[[int], Item]] = {
+    "endpoints": lambda n: endpoints(3, n),
+    "a service": lambda n: service(3, n),
+    "routes": lambda n: routes(3, f"{n}s"),
+    "a secret": lambda n: secret(3, n),
+    "a policy": lambda n: rule(3, n),
+    "another service": lambda n: service(1000 + n),
+    "other routes": lambda n: routes(n, name="other"),
+}
+"""What comes next, the n-th time."""
+
+
+def steps(size: int, proxy: Proxy, change: Callable[[int], Item]) -> int:
+    """The fewest calls that any of some changes takes; another may find that a collection is due to be copied."""
+    world, memo = mesh(size), Generations()
+    now = snapshot(world)
+    translate(now, proxy, memo)
+    memo.turn()
+    found = []
+    for number in range(2, 6):
+        ref, body = change(number)
+        world[ref] = body
+        now = snapshot(world, now)
+        found.append(calls(lambda: translate(now, proxy, memo)))  # noqa: B023  # called at once
+        memo.turn()
+    return min(found)
+
+
+def calls(action: Callable[[], object]) -> int:
+    count = 0
+
+    def called(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(called)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("kind", PROXIES)
+def test_a_change_takes_no_more_steps_in_a_larger_mesh(kind: str, change: str) -> None:
+    few, many = (steps(size, PROXIES[kind], CHANGES[change]) for size in (150, 450))
+    assert few > 20
+    assert many <= 1.1 * few
