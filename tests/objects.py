@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from textwrap import dedent
 
@@ -27,7 +28,7 @@ def named(view: View) -> View:
     rows = {
         field: fixed((value.name, value) for value in values)
         for field, values in fields.items()
-        if isinstance(values, tuple) and field != "diagnostics"
+        if isinstance(values, tuple) and field != "found"
     }
     return View(**{**fields, **rows})
 
@@ -67,4 +68,4 @@ def seen(*texts: str, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_memo) -> tup
     """The view of a proxy, and all diagnostics of resolving and viewing."""
     mesh = resolve(snapshot(*texts), memo)
     result = view(mesh, proxy, memo)
-    return result.whole(), tuple(dict.fromkeys((*mesh.diagnostics, *result.diagnostics)))
+    return result.whole(), tuple(dict.fromkeys(chain.from_iterable((*mesh.found, *result.found))))

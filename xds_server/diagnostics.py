@@ -7,13 +7,14 @@ comment added at the top of a file changes no value here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import chain
 
 import msgspec
 
 from xds_server.catalogue import CATALOGUE, Level
 
-__all__ = ["Diagnostic", "Level", "ObjectRef", "Path", "Position", "diagnostic", "format_path"]
+__all__ = ["Diagnostic", "Found", "Level", "ObjectRef", "Path", "Position", "diagnostic", "format_path", "in_order"]
 
 Path = tuple[str | int, ...]
 """A field in an object, from its root: ``("spec", "http", 0, "timeout")``."""
@@ -71,6 +72,16 @@ class Diagnostic(msgspec.Struct, frozen=True):
         position = self.position or Position("", 0, 0)
         path = tuple(f"{step:06d}" if isinstance(step, int) else step for step in self.path)
         return (position, ref, path, self.code, self.message, self.effect, self.suggestion)
+
+
+Found = tuple[Collection[Diagnostic], ...]
+"""Diagnostics in collections, of which one that did not change is the same object: there may be thousands, and nobody
+should have to look at them all because of one change elsewhere."""
+
+
+def in_order(found: Found) -> tuple[Diagnostic, ...]:
+    """Each once."""
+    return tuple(sorted(set(chain.from_iterable(found)), key=Diagnostic.sort_key))
 
 
 def diagnostic(

@@ -17,7 +17,7 @@ import structlog
 
 from xds_server import translate as translation
 from xds_server.breath import SLICE, Breath
-from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.diagnostics import Diagnostic, Found, diagnostic
 from xds_server.envoy.resource import CLUSTER, ENDPOINT, TYPES, Resource, Resources, keyed
 from xds_server.incremental import changed
 from xds_server.keeping import Keeping, Served
@@ -75,7 +75,7 @@ class LiveGroup:
         self.proxy = proxy
         self.state = Group(remembered)
         self.members: dict[Member, None] = {}
-        self.diagnostics: tuple[Diagnostic, ...] = ()
+        self.found: Found = ()
         self.offered = 0.0  # when the newest change was offered, on the loop's clock
         self.ready = asyncio.Event()
 
@@ -186,10 +186,11 @@ class Fleet:
         return tuple(member.status() for group in self._groups.values() for member in group.members)
 
     def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What is wrong with the objects, and what the proxies refuse. What several groups have is there several
+        """What is wrong with the objects, and what the proxies refuse. What several groups have may be there several
         times, as to find that out takes a while."""
-        groups = self._groups.values()
-        return tuple(chain.from_iterable((*group.diagnostics, *group.state.diagnostics()) for group in groups))
+        found = {id(some): some for group in self._groups.values() for some in group.found}
+        refused = (group.state.diagnostics() for group in self._groups.values())
+        return tuple(chain.from_iterable((*found.values(), *refused)))
 
     def groups(self) -> tuple[LiveGroup, ...]:
         return tuple(self._groups.values())
@@ -256,7 +257,7 @@ class Fleet:
             log.error("translation failed; the proxies keep what they have", group=repr(group.proxy), exc_info=result)
             await self._offer_remembered(group)
             return
-        group.diagnostics = result.diagnostics
+        group.found = result.found
         group.offered = asyncio.get_running_loop().time()
         self.tally.translation.observe(seconds)
         await self._keep_before_it_is_sent(group, result.resources)
@@ -331,7 +332,7 @@ class Fleet:
         loop = asyncio.get_running_loop()
         new = await loop.run_in_executor(self._thread, lambda: self._settled(group, keyed(resources)))
         if not group.ready.is_set():
-            group.diagnostics = (diagnostic("XDS7003", None),)
+            group.found = ((diagnostic("XDS7003", None),),)
             group.offered = loop.time()
             group.state.offer(new)
             group.ready.set()

@@ -58,8 +58,8 @@ class Observer:
         while True:
             state: list[object] = []
             for group in self._fleet.groups():
-                state += [group.diagnostics, group.state.refusals]
-            if len(state) != len(seen) or any(new is not old for new, old in zip(state, seen, strict=True)):
+                state += [*group.found, group.state.refusals]
+            if state != seen:  # what there may be thousands of is compared by identity
                 seen = state
                 found, sources = self._fleet.diagnostics(), self._snapshots.value.sources
                 # Thousands of findings take seconds: each is looked up in its file.

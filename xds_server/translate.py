@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from xds_server.diagnostics import Diagnostic
+from xds_server.diagnostics import Diagnostic, Found, in_order
 from xds_server.envoy.build import build
 from xds_server.envoy.resource import Resources
 from xds_server.incremental import layered
@@ -21,7 +21,12 @@ class Translation(msgspec.Struct, frozen=True, eq=False):
     """What one proxy group gets, and everything that is wrong with the objects it was made from."""
 
     resources: Resources
-    diagnostics: tuple[Diagnostic, ...]
+    found: Found
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """All that was found, in order; put together each time."""
+        return in_order(self.found)
 
 
 def translate(snapshot: Snapshot, proxy: Proxy = EVERY_GATEWAY, memo: Memo = no_memo) -> Translation:
@@ -47,5 +52,4 @@ def _translation(snapshot: Snapshot, mesh: Mesh, proxy: Proxy, memo: Memo) -> Tr
         type_url: layered(memo, (type_url, proxy), rows, own.by_type[type_url])
         for type_url, rows in shared.by_type.items()
     }
-    found = {*snapshot.diagnostics, *mesh.diagnostics, *seen.diagnostics, *bugs, *more_bugs}
-    return Translation(Resources(by_type), tuple(sorted(found, key=Diagnostic.sort_key)))
+    return Translation(Resources(by_type), (snapshot.diagnostics, *mesh.found, *seen.found, bugs, more_bugs))

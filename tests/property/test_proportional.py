@@ -30,9 +30,11 @@ Item = tuple[ObjectRef, bytes]
 
 
 def service(number: int, more: int = 0) -> Item:
+    """With something to say of it."""
     ports = [{"name": "http", "port": 80}, *({"name": f"p{n}", "port": 9000 + n} for n in range(more))]
     spec = {"clusterIP": f"10.0.{number // 250}.{number % 250}", "ports": ports}
-    return made("", "Service", "v1", "shop", f"s{number}", spec=spec)
+    annotations = {"cloud.google.com/neg": "{}"}
+    return made("", "Service", "v1", "shop", f"s{number}", spec=spec, annotations=annotations)
 
 
 def endpoints(number: int, count: int = 1) -> Item:
@@ -91,7 +93,7 @@ def steps(size: int, proxy: Proxy, change: Callable[[int], Item]) -> int:
     """The fewest calls that any of some changes takes; another may find that a collection is due to be copied."""
     world, memo = mesh(size), Generations()
     now = snapshot(world)
-    translate(now, proxy, memo)
+    assert len(translate(now, proxy, memo).diagnostics) == size
     memo.turn()
     found = []
     for number in range(2, 6):

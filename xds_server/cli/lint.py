@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import Any
 
 import click
@@ -53,5 +54,5 @@ what is no mistake for any other sidecar is none for lint."""
 def check(snapshot: Snapshot) -> set[Diagnostic]:
     """All that is wrong for any of the proxies that the objects speak of."""
     memo = Generations()
-    found = {found for proxy in implied_proxies(snapshot) for found in translate(snapshot, proxy, memo).diagnostics}
-    return {finding for finding in found if finding.code not in ABOUT_PORTS}
+    found = chain.from_iterable(translate(snapshot, proxy, memo).found for proxy in implied_proxies(snapshot))
+    return {finding for some in found for finding in some if finding.code not in ABOUT_PORTS}

@@ -8,7 +8,7 @@ workloadSelector are for the clients of their own namespace that have its labels
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from xds_server.diagnostics import Diagnostic, diagnostic
@@ -63,7 +63,7 @@ class RuleIndex(Value, frozen=True, eq=False, gc=False):
 
     by_host: Mapping[str, Mapping[Key, Rules]] = {}
     by_wildcard: Fixed[str, Fixed[Key, Rules]] = EMPTY
-    diagnostics: tuple[Diagnostic, ...] = ()
+    diagnostics: Collection[Diagnostic] = ()
     root: str = ROOT_NAMESPACE
     asked: Mapping[str, str] = EMPTY
 
@@ -142,7 +142,7 @@ def rule_index(
     return RuleIndex(
         partitioned(memo, "rules by host", by_host(False), found),
         partitioned(memo, "rules by wildcard", by_host(True), found),
-        tuple(united(memo, "notes on rules", {"": found}, lambda made: made[1])),
+        united(memo, "notes on rules", {"": found}, lambda made: made[1]),
         root,
         united(memo, "labels asked for by rules", {"": objects}, _labels),
     )

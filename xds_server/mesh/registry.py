@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from xds_server.diagnostics import Diagnostic
@@ -39,7 +38,7 @@ class Registry(Value, frozen=True, eq=False, gc=False):
     spelling: Mapping[str, Mapping[str, str]] = {}
     workloads: Workloads = Workloads()
     node_matters: bool = False
-    diagnostics: tuple[Diagnostic, ...] = ()
+    diagnostics: Collection[Diagnostic] = ()
 
     def find(self, host: str, namespace: str) -> Service | None:
         """The service of this host that a client in `namespace` sees: its own namespace's, else the first; else the
@@ -61,7 +60,7 @@ class Registry(Value, frozen=True, eq=False, gc=False):
 def registry(snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...] = ()) -> Registry:
     """default_export: the namespaces that see services which do not say who does."""
     index = workloads(snapshot, memo)
-    notes: list[Fixed[Any, tuple[Diagnostic, ...]]] = []
+    notes: list[Fixed[Any, tuple[Diagnostic, ...]]] = [index.notes]
     services, outer = kubernetes_services(snapshot, index, memo, default_export, notes)
     entries = entry_services_of(snapshot, index, memo, default_export, notes)
     inner = partitioned(memo, "inner hosts", _by_host, services, entries)
@@ -79,7 +78,7 @@ def registry(snapshot: Snapshot, memo: Memo, default_export: tuple[str, ...] = (
         spelling(by_host, memo),
         index,
         bool(united(memo, "node matters", located, _by_node)),
-        (*index.diagnostics, *chain.from_iterable(chain.from_iterable(rows.values()) for rows in notes)),
+        united(memo, "notes", {str(number): rows for number, rows in enumerate(notes)}, lambda found: found),
     )
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import chain
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
-from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.diagnostics import Diagnostic, Found, diagnostic
 from xds_server.incremental import EMPTY, Fixed, Lookups, derived, partitioned, united
 from xds_server.kube import core
 from xds_server.kube.istio.destination_rule import DestinationRule
@@ -68,7 +67,7 @@ class Mesh(Value, frozen=True, eq=False, gc=False):
     kubernetes_services: Selectors[core.Service]
     service_entries: Selectors[ServiceEntry]
     secrets: Table[core.Secret]
-    diagnostics: tuple[Diagnostic, ...]
+    found: Found
 
 
 def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
@@ -78,11 +77,11 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
     rules = rule_index(snapshot.of(DestinationRule), config.root, exports, memo)
     gateways, services = snapshot.of(Gateway), snapshot.of(VirtualService)
     restrictions = memo(sidecars, snapshot.of(Sidecar), config.root)
-    notes = [*unbound(services, gateways, memo)]
+    lost: tuple[Diagnostic, ...] = ()
     if found.by_alias:
         by_host = partitioned(memo, "routes by host", _hosts, services)
         routes = {alias: tuple(by_host[alias].values()) for alias in found.by_alias if alias in by_host}
-        notes += overruled(found.by_alias, routes, rules.by_host)
+        lost = tuple(overruled(found.by_alias, routes, rules.by_host))
     return Mesh(
         config=config,
         registry=found,
@@ -93,7 +92,14 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
         kubernetes_services=selectors(memo, "services", lambda s: s.spec.selector, snapshot.of(core.Service)),
         service_entries=selectors(memo, "entries", _selector, snapshot.of(ServiceEntry)),
         secrets=snapshot.of(core.Secret),
-        diagnostics=(*config_notes, *found.diagnostics, *rules.diagnostics, *restrictions.diagnostics, *notes),
+        found=(
+            config_notes,
+            found.diagnostics,
+            rules.diagnostics,
+            restrictions.diagnostics,
+            unbound(services, gateways, memo),
+            lost,
+        ),
     )
 
 
@@ -163,7 +169,7 @@ def _gateways(key: Key, service: VirtualService) -> Iterator[tuple[str, Key, Vir
         yield gateway, key, service
 
 
-def unbound(services: Table[VirtualService], gateways: Table[Gateway], memo: Memo = no_memo) -> tuple[Diagnostic, ...]:
+def unbound(services: Table[VirtualService], gateways: Table[Gateway], memo: Memo = no_memo) -> Collection[Diagnostic]:
     """VirtualServices whose gateways do not exist, or do not serve their hosts; and those without hosts to which
     nobody delegates."""
     delegating = partitioned(memo, "delegates", lambda key, s: ((name, key, s) for name in named(s)), services)
@@ -175,7 +181,7 @@ def unbound(services: Table[VirtualService], gateways: Table[Gateway], memo: Mem
             return tuple(_unserved(service, known)) or None
         return None if key in delegated else (diagnostic("XDS2008", service.ref, ("spec", "hosts")),)
 
-    return tuple(chain.from_iterable(derived(memo, "unbound", notes, services, lookups).values()))
+    return united(memo, "unbound", {"": derived(memo, "unbound", notes, services, lookups)}, lambda found: found)
 
 
 def _unserved(service: VirtualService, gateways: Mapping[Key, Gateway]) -> Iterator[Diagnostic]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from xds_server.boundary import attempt
-from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.diagnostics import Diagnostic, Found, diagnostic
 from xds_server.incremental import Fixed, derived, edited, fixed, rekeyed, united
 from xds_server.memo import Memo
 from xds_server.mesh.backends import BackendRef, backend, backend_endpoints, site
@@ -31,21 +31,21 @@ class Views(NamedTuple):
 
     shared: View
     own: View
-    diagnostics: tuple[Diagnostic, ...]
+    found: Found
     key: Hashable
 
     def whole(self) -> View:
-        fields = [field for field in View.__struct_fields__ if field != "diagnostics"]
+        fields = [field for field in View.__struct_fields__ if field != "found"]
         both = {field: edited(getattr(self.shared, field), getattr(self.own, field)) for field in fields}
-        return View(**both, diagnostics=self.diagnostics)
+        return View(**both, found=self.found)
 
 
 def view(mesh: Mesh, proxy: Proxy, memo: Memo) -> Views:
     sight = _SIGHTS[proxy.kind](mesh, proxy, memo)
     shared = memo(_shared, mesh, sight.seat, sight.parts, sight.key, memo)
     own = memo(_own, sight.own)
-    clashes = clashes_with_own(own.listeners.values(), shared.listeners)
-    return Views(shared, own, (*shared.diagnostics, *own.diagnostics, *clashes), sight.key)
+    clashes = tuple(clashes_with_own(own.listeners.values(), shared.listeners))
+    return Views(shared, own, (*shared.found, *own.found, clashes), sight.key)
 
 
 _SIGHTS: dict[ProxyKind, Callable[[Mesh, Proxy, Memo], Sight]] = {
@@ -67,7 +67,7 @@ def _own(part: Part) -> View:
         name_tables=named(part.name_tables),
         backends=named(part.special),
         secrets=named(part.secrets),
-        diagnostics=part.diagnostics,
+        found=(part.diagnostics,),
     )
 
 
@@ -92,7 +92,7 @@ def _shared(mesh: Mesh, proxy: Proxy, parts: Parts, key: Hashable, memo: Memo) -
         backends=named("clusters", lambda part: part.special, everything),
         endpoints=derived(memo, ("endpoints", key), lambda name, part: part.endpoints, reached),
         secrets=named("secrets", lambda part: part.secrets, everything),
-        diagnostics=(*notes, *bugs, *listener_clashes(several)),
+        found=(notes, bugs, tuple(listener_clashes(several))),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from xds_server.diagnostics import Diagnostic, diagnostic
-from xds_server.incremental import EMPTY, Lookups, derived, partitioned, rekeyed, united
+from xds_server.incremental import EMPTY, Fixed, Lookups, derived, partitioned, rekeyed
 from xds_server.kube import core
 from xds_server.kube.discovery import EndpointSlice
 from xds_server.kube.istio.workload_entry import WorkloadEntry
@@ -49,14 +49,14 @@ Labelled = tuple[str, tuple[str, str]]
 
 class Workloads(Value, frozen=True, eq=False, gc=False):
     """Pods by name, and by each of their labels; Nodes by name; EndpointSlices by the service that they belong to;
-    WorkloadEntries by each of their labels."""
+    WorkloadEntries by each of their labels. notes: on WorkloadEntries, by name."""
 
     pods: Mapping[Named, Pod] = EMPTY
     pods_with: Mapping[Labelled, Mapping[Named, Pod]] = EMPTY
     nodes: Mapping[str, core.Node] = EMPTY
     slices: Mapping[Named, Mapping[Named, EndpointSlice]] = EMPTY
     entries_with: Mapping[Labelled, Mapping[Named, Workload]] = EMPTY
-    diagnostics: tuple[Diagnostic, ...] = ()
+    notes: Fixed[Named, tuple[Diagnostic, ...]] = EMPTY
 
     def selected(self, namespace: str, selector: Mapping[str, str]) -> tuple[Pod, ...]:
         """Sorted by name. An empty selector selects nothing, as in a Service."""
@@ -102,7 +102,7 @@ def workloads(snapshot: Snapshot, memo: Memo) -> Workloads:
         rekeyed(memo, "nodes", {"": snapshot.of(core.Node)}, lambda node: ((node.metadata.name, node),))[0],
         partitioned(memo, "slices", _by_service, snapshot.of(EndpointSlice)),
         partitioned(memo, "workload entries", _entries_by_label, entries),
-        tuple(united(memo, "notes on workload entries", {"": entries}, lambda entry: entry.diagnostics)),
+        derived(memo, "notes on workload entries", lambda key, entry: entry.diagnostics or None, entries),
     )
 
 

@@ -32,7 +32,7 @@ WITHOUT_EFFECT = {
     "LoadBalancing.hash_key": "the mesh repeats it in the routes and listeners that lead to the backend",
     "ServicePort.number": "the cluster's name has it",
     "ServicePort.name": "it tells the mesh the protocol",
-    "View.diagnostics": "they are reported and not sent",
+    "View.found": "they are reported and not sent",
 }
 
 OTHER_VALUES: dict[str, list[Any]] = {

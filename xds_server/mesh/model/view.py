@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xds_server.diagnostics import Diagnostic
+from xds_server.diagnostics import Found
 from xds_server.incremental import EMPTY, Fixed
 from xds_server.mesh.model.backends import Backend, BackendEndpoints
 from xds_server.mesh.model.base import Value
@@ -21,4 +21,4 @@ class View(Value, frozen=True, eq=False, gc=False):
     backends: Fixed[str, Backend] = EMPTY
     endpoints: Fixed[str, BackendEndpoints] = EMPTY
     secrets: Fixed[str, Secret] = EMPTY
-    diagnostics: tuple[Diagnostic, ...] = ()
+    found: Found = ()
