@@ -72,8 +72,33 @@ def rule(number: int, most: int = 1) -> Item:
     return made(ISTIO, "DestinationRule", "v1", "shop", f"s{number}", spec=spec)
 
 
+def pod(number: int, version: int = 1) -> Item:
+    labels = {"app": f"a{number}", "version": f"v{version}"}
+    return made("", "Pod", "v1", "shop", f"p{number}", labels=labels, status={"podIP": f"10.9.{number % 250}.0"})
+
+
+def entry(number: int, port: int = 80) -> Item:
+    spec = {
+        "hosts": [f"e{number}.example.com"],
+        "ports": [{"number": port, "name": "http", "protocol": "HTTP"}],
+        "resolution": "STATIC",
+        "workloadSelector": {"labels": {"app": f"a{number}"}},
+    }
+    return made(ISTIO, "ServiceEntry", "v1", "shop", f"e{number}", spec=spec)
+
+
+def workload(number: int, weight: int = 1) -> Item:
+    spec = {"address": f"10.8.{number // 250}.{number % 250}", "labels": {"app": f"a{number}"}, "weight": weight}
+    return made(ISTIO, "WorkloadEntry", "v1", "shop", f"w{number}", spec=spec)
+
+
+def sidecar(number: int, host: str = "*") -> Item:
+    spec = {"workloadSelector": {"labels": {"app": f"a{number}"}}, "egress": [{"hosts": [f"./{host}"]}]}
+    return made(ISTIO, "Sidecar", "v1", "shop", f"s{number}", spec=spec)
+
+
 def mesh(size: int) -> World:
-    kinds = (service, endpoints, routes, gateway, secret, rule)
+    kinds = (service, endpoints, routes, gateway, secret, rule, pod, entry, workload, sidecar)
     return dict(kind(number) for number in range(size) for kind in kinds)
 
 
@@ -83,6 +108,10 @@ CHANGES: dict[str, Callable[[int], Item]] = {
     "routes": lambda n: routes(3, f"{n}s"),
     "a secret": lambda n: secret(3, n),
     "a policy": lambda n: rule(3, n),
+    "a pod": lambda n: pod(3, n),
+    "a service entry": lambda n: entry(3, n),
+    "a workload": lambda n: workload(3, n),
+    "a sidecar": lambda n: sidecar(3, f"s{n}"),
     "another service": lambda n: service(1000 + n),
     "other routes": lambda n: routes(n, name="other"),
 }

@@ -76,7 +76,7 @@ def resolve(snapshot: Snapshot, memo: Memo) -> Mesh:
     exports = config.default_destination_rule_export_to
     rules = rule_index(snapshot.of(DestinationRule), config.root, exports, memo)
     gateways, services = snapshot.of(Gateway), snapshot.of(VirtualService)
-    restrictions = memo(sidecars, snapshot.of(Sidecar), config.root)
+    restrictions = sidecars(snapshot.of(Sidecar), memo, config.root)
     lost: tuple[Diagnostic, ...] = ()
     if found.by_alias:
         by_host = partitioned(memo, "routes by host", _hosts, services)

@@ -6,21 +6,25 @@ the root namespace's; without any, everything is seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from xds_server.diagnostics import Diagnostic, diagnostic
+from xds_server.incremental import EMPTY, Fixed, derived, partitioned, united
 from xds_server.kube.istio.sidecar import IstioEgressListener, IstioIngressListener, Sidecar
 from xds_server.kube.snapshot import Table
+from xds_server.memo import Memo
 from xds_server.mesh.destination_rules import ROOT_NAMESPACE
-from xds_server.mesh.endpoints import selects
+from xds_server.mesh.endpoints import labels_of
 from xds_server.mesh.hosts import narrower
-from xds_server.mesh.model import Connections, Value
+from xds_server.mesh.model import Connections, Labels, Value
 from xds_server.mesh.origin import Origin
 from xds_server.mesh.policy import connections
 from xds_server.mesh.protocols import declared_protocol
 from xds_server.mesh.proxy import Proxy
+from xds_server.mesh.selection import Selectors, selecting, selectors
 
 HTTP_PROXY = "HTTP_PROXY"
 """A protocol of egress ports alone: requests for any host and port, as a client sends them to an HTTP proxy."""
@@ -87,23 +91,27 @@ class Scope(msgspec.Struct, frozen=True):
 EVERYTHING = Scope((Egress((HostFilter("*", "*"),)),))
 
 
+Alike = Fixed[tuple[str, Labels], Fixed[tuple[str, str], Sidecar]]
+"""Namespace and the labels that are selected, none for all -> those that say so."""
+
+
 class Sidecars(Value, frozen=True, eq=False, gc=False):
-    by_namespace: Mapping[str, tuple[Sidecar, ...]] = {}
-    diagnostics: tuple[Diagnostic, ...] = ()
+    """by_label: those with a selector."""
+
+    by_label: Selectors[Sidecar] = EMPTY
+    alike: Alike = EMPTY
+    diagnostics: Collection[Diagnostic] = ()
     root: str = ROOT_NAMESPACE
 
     def of(self, proxy: Proxy) -> Sidecar | None:
-        own = self.by_namespace.get(proxy.namespace, ())
-        labels = dict(proxy.labels or ())
-        for sidecar in own:
-            selector = sidecar.spec.workload_selector
-            if selector is not None and selector.labels and selects(selector.labels, labels):
-                return sidecar
-        for candidates in (own, self.by_namespace.get(self.root, ())):
-            for sidecar in candidates:
-                if not _selector(sidecar):
-                    return sidecar
-        return None
+        selected = selecting(self.by_label, proxy.namespace, dict(proxy.labels or ()))
+        plain = (self.alike.get((namespace, ()), EMPTY).values() for namespace in (proxy.namespace, self.root))
+        return next((min(some, key=_age) for some in (tuple(selected), *plain) if some), None)
+
+
+def _age(sidecar: Sidecar) -> tuple[str, str]:
+    """By which the oldest of a namespace comes first."""
+    return (sidecar.metadata.creation_timestamp or "", sidecar.metadata.name)
 
 
 def _selector(sidecar: Sidecar) -> Mapping[str, str]:
@@ -111,19 +119,22 @@ def _selector(sidecar: Sidecar) -> Mapping[str, str]:
     return selector.labels if selector else {}
 
 
-def sidecars(objects: Table[Sidecar], root: str = ROOT_NAMESPACE) -> Sidecars:
-    """All Sidecars, the oldest of a namespace first, and those that can never be chosen."""
-    ordered = sorted(objects.values(), key=lambda s: (s.metadata.creation_timestamp or "", s.metadata.name))
-    by_namespace: dict[str, list[Sidecar]] = {}
-    notes = []
-    for sidecar in ordered:
-        same = by_namespace.setdefault(sidecar.metadata.namespace, [])
-        first = next((other for other in same if dict(_selector(other)) == dict(_selector(sidecar))), None)
-        if first is not None:
-            what = ("spec", "workloadSelector")
-            notes.append(diagnostic("XDS3011", sidecar.ref, what, first=first.ref))
-        same.append(sidecar)
-    return Sidecars({namespace: tuple(found) for namespace, found in by_namespace.items()}, tuple(notes), root)
+def sidecars(objects: Table[Sidecar], memo: Memo, root: str = ROOT_NAMESPACE) -> Sidecars:
+    """All Sidecars, and those that can never be chosen."""
+    alike: Alike = partitioned(memo, "sidecars", _alike, objects)
+    younger = derived(memo, "notes on sidecars", _younger, alike)
+    notes = united(memo, "notes on sidecars", {"": younger}, lambda found: found)
+    return Sidecars(selectors(memo, "sidecars", _selector, objects), alike, notes, root)
+
+
+def _alike(key: tuple[str, str], sidecar: Sidecar) -> Iterator[tuple[tuple[str, Labels], tuple[str, str], Sidecar]]:
+    yield (key[0], labels_of(_selector(sidecar))), key, sidecar
+
+
+def _younger(_: object, same: Fixed[Any, Sidecar]) -> tuple[Diagnostic, ...] | None:
+    first, *others = sorted(same.values(), key=_age)
+    path = ("spec", "workloadSelector")
+    return tuple(diagnostic("XDS3011", other.ref, path, first=first.ref) for other in others) or None
 
 
 def scope(sidecar: Sidecar | None, namespace: str, allow_any: bool) -> Scope:

@@ -8,6 +8,7 @@ from tests.objects import objects, seen
 from xds_server.diagnostics import Diagnostic
 from xds_server.incremental import fixed
 from xds_server.kube.istio.sidecar import Sidecar
+from xds_server.memo import no_memo
 from xds_server.mesh.model import View
 from xds_server.mesh.proxy import Interception, Proxy, ProxyKind
 from xds_server.mesh.scope import EVERYTHING, HostFilter, Sidecars, scope, sidecars
@@ -26,7 +27,7 @@ spec: {spec}
 
 def found(*texts: str, root: str = "istio-system") -> Sidecars:
     listed = [item for item in objects(*texts) if isinstance(item, Sidecar)]
-    return sidecars(fixed({(item.metadata.namespace, item.metadata.name): item for item in listed}), root)
+    return sidecars(fixed({(item.metadata.namespace, item.metadata.name): item for item in listed}), no_memo, root)
 
 
 SELECTING = sidecar("selecting", "shop", "{workloadSelector: {labels: {app: cart}}}")
