@@ -77,12 +77,12 @@ def piece(key: tuple[str, str], number: int, count: int) -> Object:
     )  # fmt: skip
 
 
-def routes(key: tuple[str, str], timeout: str = "") -> Object:
+def routes(key: tuple[str, str], timeout: str = "", gateway: str = "ns0/edge") -> Object:
     """For the gateway; with a timeout, for sidecars too."""
     rest = {"route": [{"destination": {"host": key[1]}}], "timeout": timeout or "1s"}
     spec = {
         "hosts": [f"{key[1]}.example.com"],
-        "gateways": ["ns0/edge", *(["mesh"] if timeout else [])],
+        "gateways": [gateway, *(["mesh"] if timeout else [])],
         "http": [rest],
     }
     return made("networking.istio.io/v1", "VirtualService", key, spec=spec)
@@ -133,10 +133,27 @@ def entry(key: tuple[str, str], port: int) -> Object:
     return made("networking.istio.io/v1", "ServiceEntry", key, spec=spec)
 
 
-def secret(number: int) -> Object:
+def secret(number: int, key: tuple[str, str] = KEY) -> Object:
     pair = PAIRS[number % len(PAIRS)]
     data = {"tls.crt": b64encode(pair.certificate).decode(), "tls.key": b64encode(pair.key).decode()}
-    return made("v1", "Secret", KEY, type="kubernetes.io/tls", data=data)
+    return made("v1", "Secret", key, type="kubernetes.io/tls", data=data)
+
+
+def https(key: tuple[str, str], lowest: str = "TLSV1_2") -> Object:
+    """A Gateway with a certificate of its own."""
+    tls = {"mode": "SIMPLE", "credentialName": key[1], "minProtocolVersion": lowest}
+    server = {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": [f"{key[1]}.example.com"]}
+    return made("networking.istio.io/v1", "Gateway", key, spec={"servers": [server | {"tls": tls}]})
+
+
+def served(servers: int) -> Objects:
+    """As many services, each with a Gateway and a certificate of its own."""
+    objects = world(servers)
+    keys = list(objects[Service])
+    objects[Gateway] |= {key: https(key) for key in keys}
+    objects[Secret] |= {key: secret(0, key) for key in keys}
+    objects[VirtualService] = {key: routes(key, gateway="/".join(key)) for key in keys}
+    return objects
 
 
 ONE, NEW = ("ns1", "svc1"), ("ns1", "new")
@@ -152,6 +169,13 @@ CHANGED: dict[str, Callable[[int], Edit]] = {
     "one secret": lambda n: (Secret, KEY, secret(n + 1)),
 }
 """What happens -> the object that is other than before, the n-th time."""
+OF_SERVERS: dict[str, Callable[[int], Edit]] = {
+    "one slice": CHANGED["one slice"],
+    "one route": lambda n: (VirtualService, ONE, routes(ONE, f"{n + 2}s", "/".join(ONE))),
+    "one certificate": lambda n: (Secret, ONE, secret(n + 1, ONE)),
+    "one server": lambda n: (Gateway, ONE, https(ONE, f"TLSV1_{n % 2 + 2}")),
+}
+"""The same, where each has a server of its own."""
 
 
 FLOORS = "protobuf alone parses the resources that come out new, and serialises them again"
@@ -175,11 +199,11 @@ class Spent(NamedTuple):
     size: float
 
 
-def measure(services: int, proxy: Proxy) -> dict[str, Spent]:
+def measure(objects: Objects, proxy: Proxy, changes: dict[str, Callable[[int], Edit]] = CHANGED) -> dict[str, Spent]:
     """By what was done. The floor is measured after all changes of a kind: it would empty the caches of the processor
     for the next."""
     memo = Generations()
-    base = snapshot(world(services))
+    base = snapshot(objects)
     gc.collect()
     gc.freeze()
 
@@ -191,7 +215,7 @@ def measure(services: int, proxy: Proxy) -> dict[str, Spent]:
 
     spent, made = run(base)
     result = {"all": Spent(spent, *_new(EMPTY, made))}
-    for what, change in CHANGED.items():
+    for what, change in changes.items():
         times: list[float] = []
         for number in range(CHANGES):
             base, before = with_edit(base, *change(number)), made
@@ -245,7 +269,7 @@ def many(services: int, groups: int) -> tuple[dict[str, float], float]:
 def peak(services: int) -> float:
     """The most MB that a gateway's changes need, in a process that did nothing else before."""
     process.prepare()
-    measure(services, EVERY_GATEWAY)
+    measure(world(services), EVERY_GATEWAY)
     return memory(os.getpid())
 
 
@@ -253,7 +277,7 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
     process.prepare()  # as the server does
     sizes = [20, 200] if options.quick else sorted(options.services)
     for name, proxy in PROXIES.items():
-        by_size = {size: measure(size, proxy) for size in sizes}
+        by_size = {size: measure(world(size), proxy) for size in sizes}
         for what in ("all", *CHANGED):
             for size in sizes:
                 target, asked = ASKED.get(what, ("", None)) if size == 10_000 else ("", None)
@@ -265,6 +289,9 @@ def figures(options: argparse.Namespace) -> Iterator[Figure]:
                 ratio = by_size[sizes[-1]][what].ms / by_size[tenth][what].ms
                 pair = f"{sizes[-1]:,} services against {tenth:,}"
                 yield Figure(f"{name}, {what}, {pair}", ratio, "times", asked=FLAT, target="T10")
+    for size in sizes[:1] if options.quick else (100, 1000):
+        for what, found in measure(served(size), EVERY_GATEWAY, OF_SERVERS).items():
+            yield Figure(f"gateway with {size:,} HTTPS servers, {what}", found.ms, "ms CPU", found.floor)
     alone = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
     for size in sizes if options.quick else (1000, 10_000):
         for groups in (2,) if options.quick else (1, 10, 100):
