@@ -217,6 +217,36 @@ def test_p07_a_client_that_keeps_naming_a_cluster_that_is_gone_is_told_after_a_w
 
 
 @VARIANTS
+def test_p07_that_while_is_no_longer_when_other_things_change_meanwhile(variant: str) -> None:
+    w = World(*system("x", clusters="xz"))
+    client = connect_by_name(w, variant)
+    for _ in range(6):
+        w.publish(*system("y", clusters="yz", content=str(client.now)))
+        for got in client.take(RDS):
+            ack(client, got)
+        assert CDS not in [got.type_url for got in client.take()]
+        client.wait(0.9)
+    assert client.session.deadline is None
+    gone = client.one(CDS)
+    assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["x"])
+
+
+@VARIANTS
+def test_p07_nobody_waits_for_a_cluster_that_the_client_refused(variant: str) -> None:
+    w = World(*system("x", clusters="x"))
+    client = connect_by_name(w, variant)
+    w.publish(*system("x", "y", clusters="xy"))
+    ack(client, client.one(RDS))
+    client.ask(CDS, ["x", "y"] if variant == "sotw" else ["y"])
+    refused = client.one(CDS)
+    assert "y" in refused.names
+    client.nack(refused, *([["x", "y"]] if variant == "sotw" else []))
+    for got in client.take():
+        client.ack(got, *([["x", "y"]] if variant == "sotw" and got.type_url == CDS else []))
+    assert client.session.deadline is None
+
+
+@VARIANTS
 def test_p07_a_client_hears_at_once_of_a_listener_that_is_gone_though_it_names_its_cluster(variant: str) -> None:
     w = World(*system("x", clusters="x"))
     client = connect_by_name(w, variant)

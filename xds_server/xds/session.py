@@ -17,10 +17,9 @@ from xds_server.xds.order import PHASES, REACHED, SENDING, Phase
 from xds_server.xds.plan import has_all, plan, restated
 from xds_server.xds.request import Meaning, ProtocolError, Request, classify
 from xds_server.xds.shared import Shared
-from xds_server.xds.states import ResourceStatus, State, TypeStatus
+from xds_server.xds.states import ResourceStatus, TypeStatus, resource_status, type_status
 from xds_server.xds.substitute import Accepted, Published, spared, stripped, stuck, substitute
 from xds_server.xds.table import (
-    ABSENT,
     EMPTY_HELD,
     EMPTY_TABLES,
     NOTHING,
@@ -31,7 +30,6 @@ from xds_server.xds.table import (
     offered,
     resumed,
     version_info,
-    version_of,
     wanted,
     without,
 )
@@ -89,6 +87,7 @@ class Session:
         self._resuming = False
         self._serial = 0
         self._gate: float | None = None
+        self._named_since: dict[str, float] = {}  # clusters that are to go, and since when
         self.quiet = False
 
     @property
@@ -163,16 +162,7 @@ class Session:
                 continue
             for resource in wanted(self._published.tables.by_type[type_url], watch.wants).rows.values():
                 if resource is not None:
-                    yield self._resource_status(watch, resource, resource in withheld)
-
-    def _resource_status(self, watch: Watch, resource: Resource, withheld: bool) -> ResourceStatus:
-        has = version_of(watch.accepted.rows.get(resource.name, ABSENT))
-        if withheld:
-            return ResourceStatus(resource, State.ERROR, has, watch.error)
-        if has == resource.version:
-            return ResourceStatus(resource, State.SYNCED, has)
-        sent = version_of(watch.held.rows.get(resource.name, ABSENT)) == resource.version
-        return ResourceStatus(resource, State.STALE if sent else State.NOT_SENT, has)
+                    yield resource_status(watch, resource, resource in withheld)
 
     def settled(self) -> bool:
         """Whether the client has accepted all that is published, as far as it asked for it."""
@@ -182,17 +172,10 @@ class Session:
         return self._phase == _LAST
 
     def _status(self, type_url: str) -> TypeStatus:
-        watch = self._watches.get(type_url)
         rows = self._published.tables.by_type[type_url].rows
         withheld = self._refused | self._published.refused
         refused = tuple(sorted(r.name for r in withheld if r.type_url == type_url and rows.get(r.name) is r))
-        if watch is None or not watch.answered or not watch.wants:
-            return TypeStatus(type_url, State.NOT_SENT, refused=refused)
-        if refused or watch.trials or watch.unexplained:
-            state, error = State.ERROR, watch.error
-        else:
-            state, error = State.STALE if watch.in_flight or watch.due else State.SYNCED, ""
-        return TypeStatus(type_url, state, watch.version, watch.sent_version, error, watch.since, refused)
+        return type_status(type_url, self._watches.get(type_url), refused)
 
     # Configuration and phases
 
@@ -271,10 +254,12 @@ class Session:
         if self._phase == _LAST:
             return False
         phase = PHASES[self._phase + 1]
-        if self._changes(self._phase + 1) and not self._answered(phase, now):
-            if self._gate is None:
+        if self._changes(self._phase + 1):
+            if self._answered(phase, now):
+                self._gate = self._named_until(phase, now)
+            elif self._gate is None:
                 self._gate = now + phase.bound
-            if now < self._gate:
+            if self._gate is not None and now < self._gate:
                 return False
         self._gate = None
         self._phase += 1
@@ -287,6 +272,7 @@ class Session:
         """All is offered as it is to be; from now on removals are told."""
         self._phase = _LAST
         self._gate = None
+        self._named_since = {}
         self._resuming = False
         for watch in self._watches.values():
             watch.due |= watch.owes_removals
@@ -301,17 +287,20 @@ class Session:
         watches = [self._watches.get(type_url) for type_url in phase.after]
         if self._resuming and ROUTE in phase.after and None in watches:
             return False  # a client that resumes asks for its listeners and routes soon
-        if any(self._names_what_leaves(type_url) for type_url in phase.released):
-            return False
         return not any(watch.trials or watch.waits(now - phase.bound) for watch in watches if watch)
 
-    def _names_what_leaves(self, type_url: str) -> bool:
-        """Whether the client, which takes names back when it needs them no more, has one that is to go."""
-        watch = self._watches.get(type_url)
-        if watch is None or watch.wants.wildcard or type_url not in self._views.by_type:
-            return False
-        gone = self._shared(leaving, self._views.by_type[type_url], self._target.by_type[type_url])
-        return not watch.wants.names.isdisjoint(gone)
+    def _named_until(self, phase: Phase, now: float) -> float | None:
+        """Until when the client, which takes names back once it needs them no more, may keep what is to go."""
+        found: set[str] = set()
+        for type_url in phase.released:
+            watch, view = self._watches.get(type_url), self._views.by_type.get(type_url)
+            if watch and view:
+                found |= watch.keeps(self._shared(leaving, view, self._target.by_type[type_url]))
+        if not found:
+            return None
+        # From when each was to go: changes of other things, which come here anew, do not prolong it.
+        self._named_since = {name: self._named_since.get(name, now) for name in found}
+        return max(self._named_since.values()) + phase.bound
 
     def _try_next(self, now: float) -> bool:
         """Lets the next suspects out, of a type whose view follows the target by now. False if there are none."""

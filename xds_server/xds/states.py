@@ -8,6 +8,8 @@ from typing import NamedTuple
 import msgspec
 
 from xds_server.envoy.resource import Resource
+from xds_server.xds.table import ABSENT, version_of
+from xds_server.xds.watch import Watch
 
 
 class State(enum.StrEnum):
@@ -40,3 +42,24 @@ class ResourceStatus(NamedTuple):
     state: State
     version: str = ""
     error: str = ""
+
+
+def type_status(type_url: str, watch: Watch | None, refused: tuple[str, ...]) -> TypeStatus:
+    """watch: None when the client did not ask for the type."""
+    if watch is None or not watch.answered or not watch.wants:
+        return TypeStatus(type_url, State.NOT_SENT, refused=refused)
+    if refused or watch.trials or watch.unexplained:
+        state, error = State.ERROR, watch.error
+    else:
+        state, error = State.STALE if watch.in_flight or watch.due else State.SYNCED, ""
+    return TypeStatus(type_url, state, watch.version, watch.sent_version, error, watch.since, refused)
+
+
+def resource_status(watch: Watch, resource: Resource, withheld: bool) -> ResourceStatus:
+    has = version_of(watch.accepted.rows.get(resource.name, ABSENT))
+    if withheld:
+        return ResourceStatus(resource, State.ERROR, has, watch.error)
+    if has == resource.version:
+        return ResourceStatus(resource, State.SYNCED, has)
+    sent = version_of(watch.held.rows.get(resource.name, ABSENT)) == resource.version
+    return ResourceStatus(resource, State.STALE if sent else State.NOT_SENT, has)

@@ -70,6 +70,7 @@ class Stream:
         self._group: LiveGroup | None = None
         self._session: Session | None = None
         self._converged: object = None
+        self._told: object = None  # of which configuration something was sent last
         self._saying = False
         self._writer: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
@@ -175,7 +176,10 @@ class Stream:
                 session.publish(self._group.state.published)
                 response = session.next(self._clock())
                 if response is None:
+                    if self._told is self._group.state.published:  # the last step may be that names were taken back
+                        self._note_convergence(self._clock())
                     break
+                self._told = self._group.state.published
                 tally.pushes[response.type_url] += 1
                 tally.bytes[response.type_url] += len(response.data)
                 await self._transport.write(response.data)

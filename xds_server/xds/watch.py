@@ -8,7 +8,7 @@ from xds_server.envoy.resource import Resource
 from xds_server.xds.isolate import split
 from xds_server.xds.shared import Shared
 from xds_server.xds.subscription import NOWHERE, Subscription
-from xds_server.xds.table import EMPTY_HELD, Change, Held, merged, restricted, reverted, version_of
+from xds_server.xds.table import ABSENT, EMPTY_HELD, Change, Held, merged, restricted, reverted, version_of
 
 PATIENCE = 5.0  # seconds; Envoy holds back the answer to a cluster that cannot get its certificate for 15 s
 _IN_FLIGHT = 256  # a client that reads but never answers is no reason to remember more
@@ -137,6 +137,12 @@ class Watch:
     def waits(self, since: float) -> bool:
         """Whether a response that was sent after `since`, in seconds, has no answer yet."""
         return any(sent.at > since for sent in self.in_flight.values())
+
+    def keeps(self, gone: frozenset[str]) -> frozenset[str]:
+        """What of it the client has and asks for by name."""
+        if self.wants.wildcard:
+            return frozenset()
+        return frozenset(name for name in self.wants.names & gone if self.held.rows.get(name, ABSENT) != ABSENT)
 
     def forget_all(self) -> None:
         """After the last unsubscription: clients neither keep nor acknowledge what they did not ask for."""
