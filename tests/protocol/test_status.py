@@ -10,7 +10,7 @@ from envoy.service.status.v3.csds_pb2 import ClientConfig, ClientStatusRequest, 
 from google.protobuf import json_format
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.protocol.client import CDS, SDS, cluster, secret
+from tests.protocol.client import CDS, RDS, SDS, cluster, route, secret
 from tests.protocol.serving import DeltaCall, Serving, serving, until
 from xds_server.xds.metrics import DeliveryMetrics
 from xds_server.xds.states import State
@@ -155,6 +155,23 @@ async def test_10_6_metrics_count_streams_pushes_bytes_refusals_and_times() -> N
         assert found['xds_server_ack_seconds_count{type="cds"}'] == 1
         assert found["xds_server_convergence_seconds_count"] == 1
         assert found["xds_server_translation_seconds_count"] >= 1
+
+
+async def test_10_6_a_client_that_takes_names_back_is_up_to_date_with_that() -> None:
+    counted = "xds_server_convergence_seconds_count"
+    async with serving([route("r", "x"), cluster("x")]) as server, server.channel() as channel:
+        call = DeltaCall(channel)
+        for type_url, name in ((RDS, "r"), (CDS, "x")):
+            await call.ask(type_url, [name])
+            await call.read()
+        await until(lambda: metrics(server)[counted] == 1)
+        server.publish([route("r", "y"), cluster("y")])
+        await call.read()
+        await call.ask(CDS, ["y"])
+        await call.read()
+        assert metrics(server)[counted] == 1
+        await call.ask(CDS, resource_names_unsubscribe=["x"])
+        await until(lambda: metrics(server)[counted] == 2)
 
 
 @pytest.mark.parametrize(
