@@ -14,6 +14,7 @@ import pytest
 from tests.property.worlds import ISTIO, World, made, snapshot
 from xds_server import certs
 from xds_server.diagnostics import ObjectRef
+from xds_server.envoy.resource import ROUTE
 from xds_server.memo import Generations
 from xds_server.mesh.proxy import EVERY_GATEWAY, Interception, Proxy, ProxyKind
 from xds_server.translate import translate
@@ -47,18 +48,31 @@ def endpoints(number: int, count: int = 1) -> Item:
 
 def routes(number: int, timeout: str = "1s", name: str = "s") -> Item:
     http = [{"timeout": timeout, "route": [{"destination": {"host": f"s{number}"}}]}]
-    spec = {"hosts": [f"h{number}.example.com"], "gateways": [f"default/g{number}", "mesh"], "http": http}
+    hosts = [f"h{number}.example.com", f"r{number}.wide.example.com"]
+    spec = {"hosts": hosts, "gateways": [f"default/g{number}", "default/wide", "mesh"], "http": http}
     return made(ISTIO, "VirtualService", "v1", "shop", f"{name}{number}", spec=spec)
 
 
-def gateway(number: int) -> Item:
+def gateway(number: int, lowest: str = "TLSV1_2") -> Item:
     """With a certificate of its own."""
     server = {
         "port": {"number": 443, "name": "https", "protocol": "HTTPS"},
         "hosts": [f"h{number}.example.com"],
-        "tls": {"mode": "SIMPLE", "credentialName": f"c{number}"},
+        "tls": {"mode": "SIMPLE", "credentialName": f"c{number}", "minProtocolVersion": lowest},
     }
     return made(ISTIO, "Gateway", "v1", "default", f"g{number}", spec={"servers": [server]})
+
+
+def wide(servers: int = 1) -> Item:
+    """A Gateway that serves many VirtualServices, with the certificate of another Gateway, a host that is none, and one
+    that another has."""
+    hosts = ["*.wide.example.com", "a.*.b", "h0.example.com"]
+    server = {"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": hosts}
+    secured = server | {"tls": {"mode": "SIMPLE", "credentialName": "c0", "minProtocolVersion": "TLSV1_3"}}
+    plain = [
+        {"port": {"number": 8000 + n, "name": f"p{n}", "protocol": "HTTP"}, "hosts": hosts} for n in range(servers)
+    ]
+    return made(ISTIO, "Gateway", "v1", "default", "wide", spec={"servers": [secured, *plain]})
 
 
 def secret(number: int, version: int = 1) -> Item:
@@ -99,7 +113,7 @@ def sidecar(number: int, host: str = "*") -> Item:
 
 def mesh(size: int) -> World:
     kinds = (service, endpoints, routes, gateway, secret, rule, pod, entry, workload, sidecar)
-    return dict(kind(number) for number in range(size) for kind in kinds)
+    return dict([wide(), *(kind(number) for number in range(size) for kind in kinds)])
 
 
 CHANGES: dict[str, Callable[[int], Item]] = {
@@ -107,6 +121,7 @@ CHANGES: dict[str, Callable[[int], Item]] = {
     "a service": lambda n: service(3, n),
     "routes": lambda n: routes(3, f"{n}s"),
     "a secret": lambda n: secret(3, n),
+    "a secret of two": lambda n: secret(0, n),
     "a policy": lambda n: rule(3, n),
     "a pod": lambda n: pod(3, n),
     "a service entry": lambda n: entry(3, n),
@@ -122,7 +137,7 @@ def steps(size: int, proxy: Proxy, change: Callable[[int], Item]) -> int:
     """The fewest calls that any of some changes takes; another may find that a collection is due to be copied."""
     world, memo = mesh(size), Generations()
     now = snapshot(world)
-    assert len(translate(now, proxy, memo).diagnostics) == size
+    assert len(translate(now, proxy, memo).diagnostics) >= size
     memo.turn()
     found = []
     for number in range(2, 6):
@@ -155,3 +170,14 @@ def test_a_change_takes_no_more_steps_in_a_larger_mesh(kind: str, change: str) -
     few, many = (steps(size, PROXIES[kind], CHANGES[change]) for size in (150, 450))
     assert few > 20
     assert many <= 1.1 * few
+
+
+def test_a_gateway_that_comes_leaves_the_routes_of_others_alone() -> None:
+    world, memo = mesh(5) | dict([secret(9)]), Generations()
+    first = snapshot(world)
+    before = translate(first, EVERY_GATEWAY, memo).resources.by_type[ROUTE]
+    memo.turn()
+    after = translate(snapshot(world | dict([gateway(9)]), first), EVERY_GATEWAY, memo).resources.by_type[ROUTE]
+    assert after.keys() - before.keys() == {"https.443.https.g9.default"}
+    assert len(before) == 7
+    assert [name for name in before if before[name] is not after[name]] == []

@@ -39,6 +39,7 @@ PROXIES = (
 )
 ALIKE = (
     Proxy(ProxyKind.GATEWAY, "shop", (("istio", "gateway"),), ZONE),
+    Proxy(ProxyKind.GATEWAY, "default", (("istio", "gateway"),), unprivileged=True),
     Proxy(ProxyKind.SIDECAR, "shop", A, http_proxy_port=15080),
     Proxy(ProxyKind.SIDECAR, "shop", B, http_proxy_port=15080),
     Proxy(ProxyKind.SIDECAR, "shop", (*A, ("version", "v2")), http_proxy_port=15080, node="n1"),

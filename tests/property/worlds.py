@@ -32,15 +32,18 @@ World = dict[ObjectRef, bytes]
 names = st.sampled_from(NAMES)
 namespaces = st.sampled_from(NAMESPACES)
 ports = st.sampled_from((80, 443, 5432))
+times = st.sampled_from(("", "", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"))
 durations = st.sampled_from(("1s", "250ms", "1h"))
 
 
 def made(group: str, kind: str, version: str, namespace: str, name: str, **fields: Any) -> tuple[ObjectRef, bytes]:
     labels, annotations = fields.pop("labels", {}), fields.pop("annotations", {})
+    created = fields.pop("created", "")
     value = {
         "apiVersion": f"{group}/{version}" if group else version,
         "kind": kind,
-        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations},
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, "annotations": annotations}
+        | ({"creationTimestamp": created} if created else {}),
         **fields,
     }
     return ObjectRef(group, kind, namespace, name), msgspec.json.encode(value)
@@ -381,7 +384,7 @@ def virtual_services(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     if draw(st.booleans()):
         match = {"sniHosts": [host for host in hosts if "." in host] or ["x.example.com"], "port": 443}
         spec["tls"] = [{"match": [match], "route": [{"destination": draw(destinations())}]}]
-    return made(ISTIO, "VirtualService", "v1", draw(namespaces), draw(names), spec=spec)
+    return made(ISTIO, "VirtualService", "v1", draw(namespaces), draw(names), created=draw(times), spec=spec)
 
 
 SERVER_FILES = {"serverCertificate": FILES["cert"], "privateKey": FILES["key"], "caCertificates": FILES["ca"]}
@@ -405,14 +408,14 @@ SERVERS: tuple[dict[str, Any], ...] = (
 @st.composite
 def gateways(draw: st.DrawFn) -> tuple[ObjectRef, bytes]:
     hosts = st.sampled_from((
-        ["*"], ["*.example.com"], ["./x.example.com"], ["shop/*", "x.example.com"], ["x.example.com", "not a host"],
+        ["*"], ["*.example.com"], ["./x.example.com"], ["shop/*", "x.example.com"], ["x.example.com", "a.*.b"],
     ))  # fmt: skip
     servers = [dict(server) | {"hosts": draw(hosts)} for server in draw(st.lists(st.sampled_from(SERVERS), min_size=1))]
     for index, server in enumerate(servers):
-        server["port"] = server["port"] | {"name": f"p{index}"}
+        server["port"] = server["port"] | {"name": f"p{index % 3}"}
     selector = draw(st.sampled_from(({"istio": "gateway"}, {"app": "a"})))
     spec = {"selector": selector, "servers": servers}
-    return made(ISTIO, "Gateway", "v1", draw(namespaces), draw(names), spec=spec)
+    return made(ISTIO, "Gateway", "v1", draw(namespaces), draw(names), created=draw(times), spec=spec)
 
 
 @st.composite

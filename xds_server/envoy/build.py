@@ -47,9 +47,9 @@ def build(view: View, memo: Memo, group: Hashable = None) -> tuple[Resources, tu
     names_of = Lookups(mapped(memo, ("names", group), pieces, lambda some: memo(answers, some)))
 
     def routes(name: str, table: RouteTable) -> Made:
-        parts = hosts_of.views[0].get(name)
-        known = memo if parts else no_memo  # what is large is also another group's
-        parts = parts or (written(tuple(table.virtual_hosts), table.in_client),)
+        parts, known = hosts_of.views[0].get(name), memo  # another group may have the same pieces
+        if parts is None:
+            parts, known = (written(tuple(table.virtual_hosts), table.in_client),), no_memo
         found = attempt(known, _ref(table.origins), route_configuration, table, parts)
         return (None, (found,)) if isinstance(found, Diagnostic) else found
 

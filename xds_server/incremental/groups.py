@@ -165,16 +165,22 @@ def _rekeyed(
         old, new = state.collections.get(label, EMPTY), collections.get(label, EMPTY)
         for key in changed(old, new):
             origin = (label, key)
-            added += [(found, origin, value) for found, value in dict(spread(new[key]) if key in new else ()).items()]
+            given = dict(spread(new[key]) if key in new else ())
             for found in dict(spread(old[key]) if key in old else ()):
                 same = state.several.get(found)
-                if same is not None:
+                if found in given:
+                    edits[found] = value = given.pop(found)
+                    if same is not None:
+                        same[origin] = value
+                        edits[found] = same[min(same, key=rank)]
+                elif same is not None:
                     del same[origin]
                     edits[found] = same[min(same, key=rank)]
                     if len(same) == 1:
                         del state.several[found]
                 else:
                     edits[found] = None
+            added += [(found, origin, value) for found, value in given.items()]
     for found, origin, value in added:
         if found in state.several:
             same = state.several[found]

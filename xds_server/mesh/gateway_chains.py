@@ -35,9 +35,9 @@ class Claim(NamedTuple):
 
 
 def claims(
-    mesh: Mesh, name: Hashable, servers: Fixed[Key, Fixed[Any, tuple[Hashable, BoundServer]]], memo: Memo
+    mesh: Mesh, name: Hashable, servers: Fixed[Key, Fixed[Any, Any]], memo: Memo
 ) -> Fixed[Key, tuple[Claim, ...]]:
-    """What each VirtualService has at servers. servers: by the Gateway, with their places; `name` tells them from
+    """What each VirtualService has at servers. servers: by the Gateway, (place, server); `name` tells them from
     others."""
     routes, services = mesh.routes, mesh.routes.by_name
     assert isinstance(services, Fixed)  # nobody looks at a view of the mesh here
@@ -54,7 +54,7 @@ def claims(
             if bound and visible(routes.exported_to(service), namespace):
                 for place, server in bound.values():
                     for host in service.spec.hosts:
-                        for both in bindable(server.server, server.gateway, service, host):
+                        for both in bindable(server.hosts, server.gateway, service, host):
                             found[Claim(place, server, both, service)] = None
         return tuple(found) or None
 
@@ -119,7 +119,7 @@ class PassingChains:
 
     def auto_passthrough(self, server: BoundServer) -> Iterator[Chain]:
         """Every service within the server's hosts, by the server names that sidecars with mutual TLS use."""
-        hosts = tuple(server_host(text, "")[1] for text in server.server.hosts)
+        hosts = tuple(server_host(text, "")[1] for text in server.hosts)
         for _, same in sorted(self._mesh.registry.by_host.items()):
             service = seen(same, self._proxy.namespace)
             if service is None or service.external or not any(_within(service.host, host) for host in hosts):
@@ -159,7 +159,7 @@ def _auto_chain(ref: BackendRef, server: BoundServer) -> Chain:
 
 def served_names(server: BoundServer) -> tuple[str, ...]:
     """The SNI hosts of a server; empty for all."""
-    return _server_names(tuple(sorted({server_host(text, "")[1] for text in server.server.hosts})))
+    return _server_names(tuple(sorted({server_host(text, "")[1] for text in server.hosts})))
 
 
 def _server_names(names: tuple[str, ...]) -> tuple[str, ...]:

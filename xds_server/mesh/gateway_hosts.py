@@ -9,7 +9,7 @@ from xds_server.incremental import EMPTY, Fixed, Lookups, Pieces, derived, parti
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_chains import Claim, claims, client_of
-from xds_server.mesh.gateway_ports import OpenPort, Table
+from xds_server.mesh.gateway_ports import OpenPort, ServedTable
 from xds_server.mesh.gateway_servers import BoundServer
 from xds_server.mesh.hosts import most_specific
 from xds_server.mesh.model import Match, Respond, Route, RouteTable, VirtualHost
@@ -44,15 +44,15 @@ def gateway_hosts(mesh: Mesh, proxy: Proxy, ports: Fixed[Any, OpenPort], memo: M
     return GatewayHosts(hosts, _route_tables(proxy, tables, hosts, memo))
 
 
-def _by_gateway(_: str, table: Table) -> Iterator[tuple[Key, Place, tuple[Place, BoundServer]]]:
+def _by_gateway(_: str, table: ServedTable) -> Iterator[tuple[Key, Place, tuple[Place, BoundServer]]]:
     for index, server in enumerate(table.servers):
         place = (table.name, index)
         yield server.gateway_key, place, (place, server)
 
 
-def _by_host(key: Any, row: Table | tuple[Claim, ...]) -> Iterator[tuple[tuple[str, str], Hashable, Any]]:
+def _by_host(key: Any, row: ServedTable | tuple[Claim, ...]) -> Iterator[tuple[tuple[str, str], Hashable, Any]]:
     """What is served at each host: claims, or the table that redirects it."""
-    if isinstance(row, Table):
+    if isinstance(row, ServedTable):
         for host in row.redirected:
             yield (row.name, host), "", row
         return
@@ -64,14 +64,14 @@ def _by_host(key: Any, row: Table | tuple[Claim, ...]) -> Iterator[tuple[tuple[s
 def _virtual_hosts(
     mesh: Mesh,
     proxy: Proxy,
-    tables: Fixed[str, Table],
-    by_host: Fixed[tuple[str, str], Fixed[Any, Claim | Table]],
+    tables: Fixed[str, ServedTable],
+    by_host: Fixed[tuple[str, str], Fixed[Any, Claim | ServedTable]],
     memo: Memo,
 ) -> Fixed[tuple[str, str], Part]:
     lookups, seen = looking(mesh, tables)
     table_of = lookups.views[-1]
 
-    def virtual_host(key: tuple[str, str], found: Mapping[Any, Claim | Table]) -> Part | None:
+    def virtual_host(key: tuple[str, str], found: Mapping[Any, Claim | ServedTable]) -> Part | None:
         name, host = key
         table = table_of[name]
         gathered = Gathered()
@@ -99,18 +99,18 @@ def _order(claim: Claim) -> tuple[Any, ...]:
 
 
 def _route_tables(
-    proxy: Proxy, tables: Fixed[str, Table], hosts: Fixed[tuple[str, str], Part], memo: Memo
+    proxy: Proxy, tables: Fixed[str, ServedTable], hosts: Fixed[tuple[str, str], Part], memo: Memo
 ) -> Fixed[str, Part]:
     by_table: Fixed[str, Fixed[str, Part]] = partitioned(
         memo, ("hosts by table", proxy), lambda key, part: [(*key, part)], hosts
     )
     ordered = pieces_of_each(memo, ("ordered", proxy), by_table, lambda part: part.virtual_hosts)
     lookups = Lookups(by_table, ordered)
-    named, in_order = lookups.views
+    named, sequence = lookups.views
 
-    def route_table(name: str, table: Table) -> Part:
+    def route_table(name: str, table: ServedTable) -> Part:
         there: Mapping[str, Part] = named.get(name, EMPTY)
-        found: Pieces[VirtualHost] = in_order.get(name, Pieces())
+        found: Pieces[VirtualHost] = sequence.get(name, Pieces())
         origins = tuple(dict.fromkeys(server.origin for server in table.servers))
         elsewhere = tuple(sorted(host for host in table.elsewhere if host not in there))
         if elsewhere:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from xds_server.diagnostics import Diagnostic, diagnostic
 from xds_server.memo import Memo
 from xds_server.mesh.gateway_chains import Claimed, PassingChains, served_names, without_doubles
-from xds_server.mesh.gateway_servers import BoundServer, sharing
+from xds_server.mesh.gateway_servers import BoundServer, Rank
 from xds_server.mesh.hosts import most_specific, server_host
 from xds_server.mesh.model import Chain, ChainMatch, Direction, Http, Listener, Protocol, ServerTLS
 from xds_server.mesh.names import listener as listener_name
@@ -26,14 +26,7 @@ Port = tuple[str, int]
 Hosts = frozenset[str]
 
 
-class Served(NamedTuple):
-    """tls: what the server ends; None when it ends none, or cannot be served."""
-
-    server: BoundServer
-    tls: ServerTLS | None
-
-
-class Table(msgspec.Struct, frozen=True):
+class ServedTable(msgspec.Struct, frozen=True):
     """What the virtual hosts of a route table have in common. ours: hosts of `servers`; inside: hosts of others within
     the wildcards of these. elsewhere: hosts for which other connections are to be used.
     redirected: hosts of plaintext servers that send all to HTTPS. http3_port: the clients' port where the same is
@@ -56,30 +49,30 @@ class OpenPort(NamedTuple):
     """quic: chains that are served over UDP too, and where."""
 
     part: Part
-    tables: tuple[Table, ...] = ()
+    tables: tuple[ServedTable, ...] = ()
     quic: tuple[tuple[Port, Chain], ...] = ()
 
 
 class PortView:
     """Collects what one port comes to; lives only while that is made.
 
-    claimed: what the servers that pass connections on take, by their ranks."""
+    tls: what servers end, by their ranks, none for those that cannot be served. claimed: what the servers that pass
+    connections on take."""
 
-    def __init__(self, mesh: Mesh, proxy: Proxy, claimed: Claimed, memo: Memo) -> None:
+    def __init__(self, mesh: Mesh, proxy: Proxy, tls: Mapping[Rank, ServerTLS], claimed: Claimed, memo: Memo) -> None:
+        self._tls = tls
         self._gathered = Gathered()
         self._passing = PassingChains(mesh, proxy, claimed, memo, self._gathered)
-        self._tables: list[Table] = []
+        self._tables: list[ServedTable] = []
         self._quic: list[tuple[Port, Chain]] = []
 
-    def open(self, port: Port, every: Iterable[Served]) -> OpenPort:
-        """every: the servers of the port, the oldest Gateway's first."""
-        tls = {each.server: each.tls for each in every}
-        servers = tuple(sharing(tls, self._gathered.notes))
+    def open(self, port: Port, servers: tuple[BoundServer, ...]) -> OpenPort:
+        """servers: those that share the port, the oldest Gateway's first."""
         first = servers[0]
         if first.protocol.is_http:
             found: Iterator[Chain] = iter([self._http_chain(servers)])
         elif first.protocol is Protocol.TLS:
-            found = self._tls_chains([Served(server, tls[server]) for server in servers])
+            found = self._tls_chains(servers)
         else:
             found = (chain for server in servers for chain in self._told_if_none(server, self._passing.tcp(server)))
         chains = without_doubles(found, self._gathered.notes)
@@ -95,15 +88,16 @@ class PortView:
     def _http_chain(self, servers: tuple[BoundServer, ...]) -> Chain:
         name = servers[0].route_table
         redirected = _hosts(server for server in servers if server.redirects)
-        self._tables.append(Table(name, servers, _hosts(servers), redirected=redirected))
+        self._tables.append(ServedTable(name, servers, _hosts(servers), redirected=redirected))
         return Chain(name, ChainMatch(), _http(name, servers), origins=_origins(servers))
 
-    def _tls_chains(self, served: Iterable[Served]) -> Iterator[Chain]:
-        yield from self._https_chains(each for each in served if each.server.is_https)
-        for server, tls in served:
+    def _tls_chains(self, servers: tuple[BoundServer, ...]) -> Iterator[Chain]:
+        yield from self._https_chains(server for server in servers if server.is_https)
+        for server in servers:
             if server.is_https:
                 continue
             if server.ends_tls:
+                tls = self._tls.get(server.rank)
                 yield from self._told_if_none(server, self._passing.tcp(server, tls)) if tls else ()
             elif server.tls_mode == "AUTO_PASSTHROUGH":
                 yield from self._passing.auto_passthrough(server)
@@ -112,14 +106,15 @@ class PortView:
             else:
                 self._gathered.notes.append(diagnostic("XDS5003", server.gateway.ref, (*server.path, "tls")))
 
-    def _https_chains(self, served: Iterable[Served]) -> Iterator[Chain]:
+    def _https_chains(self, https: Iterable[BoundServer]) -> Iterator[Chain]:
         """Servers with the same certificates and settings share one chain and one route table.
 
         A browser uses an HTTP/2 connection for every host that the certificate is good for. What came for a host of
         another chain is answered 421, on which it opens a new connection (RFC 9110, 15.5.20; istio#9429)."""
         groups: dict[ServerTLS, list[BoundServer]] = {}
         taken: dict[str, tuple[BoundServer, ServerTLS]] = {}
-        for server, tls in served:
+        for server in https:
+            tls = self._tls.get(server.rank)
             free = self._free(server, tls, taken) if tls is not None else None
             if tls is not None and free is not None:
                 groups.setdefault(tls, []).append(free)
@@ -157,18 +152,16 @@ class PortView:
     ) -> BoundServer | None:
         """The server without the hosts that another chain has; None when none is left."""
         kept = []
-        for index, text in enumerate(server.server.hosts):
+        for text in server.hosts:
             host = server_host(text, "")[1]
             first, same = taken.setdefault(host, (server, tls))
             if same == tls:
                 kept.append(text)
             else:
-                path = (*server.path, "hosts", index)
+                path = (*server.path, "hosts", server.server.hosts.index(text))
                 note = diagnostic("XDS3008", server.gateway.ref, path, host=host, first=first.origin)
                 self._gathered.notes.append(note)
-        if len(kept) == len(server.server.hosts):
-            return server
-        return replace(server, server=replace(server.server, hosts=tuple(kept))) if kept else None
+        return replace(server, hosts=tuple(kept)) if kept else None
 
 
 def quic_listener(port: Port, chains: Iterable[Chain], notes: list[Diagnostic]) -> Listener:
@@ -182,7 +175,7 @@ def _listener(port: Port, chains: tuple[Chain, ...], servers: tuple[BoundServer,
     return Listener(listener_name(*port), *port, Direction.OUTBOUND, chains, _origins(servers), proxy_protocol=proxied)
 
 
-def _table(name: str, servers: tuple[BoundServer, ...], everyone: Hosts, http3_port: int) -> Table:
+def _table(name: str, servers: tuple[BoundServer, ...], everyone: Hosts, http3_port: int) -> ServedTable:
     """everyone: the hosts of all servers of the port; what is not ours belongs on other connections."""
     ours = _hosts(servers)
     inside: Hosts = frozenset()
@@ -190,7 +183,7 @@ def _table(name: str, servers: tuple[BoundServer, ...], everyone: Hosts, http3_p
         # Only these are named: a thousand tables that each name a thousand hosts would be too much, and `*` will do.
         inside = frozenset(host for host in everyone - ours if most_specific(host, ours))
     elsewhere = inside | {"*"} if everyone != ours else inside
-    return Table(name, servers, ours, inside, elsewhere, http3_port=http3_port)
+    return ServedTable(name, servers, ours, inside, elsewhere, http3_port=http3_port)
 
 
 def _http(name: str, servers: tuple[BoundServer, ...]) -> Http:
@@ -199,7 +192,7 @@ def _http(name: str, servers: tuple[BoundServer, ...]) -> Http:
 
 
 def _hosts(servers: Iterable[BoundServer]) -> Hosts:
-    return frozenset(server_host(text, "")[1] for server in servers for text in server.server.hosts)
+    return frozenset(server_host(text, "")[1] for server in servers for text in server.hosts)
 
 
 def _origins(servers: Iterable[BoundServer]) -> tuple[Origin, ...]:

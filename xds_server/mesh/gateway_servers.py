@@ -24,8 +24,13 @@ EVERY_ADDRESS = "0.0.0.0"
 FIRST_UNPRIVILEGED_PORT = 1024
 
 
+Rank = tuple[str, str, str, int]
+"""The age of a server's Gateway, and its place in it."""
+
+
 class BoundServer(msgspec.Struct, frozen=True):
     """One server of a Gateway. port: where the proxy listens; the clients' port is `server.port.number`.
+    hosts: those of the server's that it serves, as written.
     udp_port: where datagrams to the clients' port arrive; 0 when no Service of the gateway has that port for UDP.
     proxied: connections begin with PROXY headers."""
 
@@ -35,11 +40,12 @@ class BoundServer(msgspec.Struct, frozen=True):
     address: str
     port: int
     protocol: Protocol
+    hosts: tuple[str, ...]
     udp_port: int = 0
     proxied: bool = False
 
     @property
-    def rank(self) -> tuple[object, ...]:
+    def rank(self) -> Rank:
         """By which that of the oldest Gateway comes first."""
         return (*age(self.gateway), self.index)
 
@@ -157,12 +163,10 @@ def _servers(gateway: Gateway, services: tuple[core.Service, ...], notes: list[D
         hosts = tuple(text for text in server.hosts if checks.host(text.rpartition("/")[2]) is None)
         if not hosts:
             continue
-        if hosts != server.hosts:
-            server = msgspec.structs.replace(server, hosts=hosts)
         number = server.port.number
         address = server.bind or EVERY_ADDRESS
         listens, datagrams = ports.get(number, number), udp_ports.get(number, 0)
-        yield BoundServer(gateway, index, server, address, listens, protocol, datagrams, proxied)
+        yield BoundServer(gateway, index, server, address, listens, protocol, hosts, datagrams, proxied)
 
 
 def _notes(ref: ObjectRef, path: Path, server: Server, protocol: Protocol) -> Iterator[Diagnostic]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from xds_server.kube.istio.gateway import Gateway, Server
+from xds_server.kube.istio.gateway import Gateway
 from xds_server.kube.istio.virtual_service import VirtualService
 from xds_server.mesh import names
 
@@ -36,11 +36,11 @@ def server_host(text: str, gateway_namespace: str) -> tuple[str, str]:
     return gateway_namespace if namespace == "." else namespace, host.lower()
 
 
-def bindable(server: Server, gateway: Gateway, service: VirtualService, host: str) -> tuple[str, ...]:
-    """The hosts under which `server` serves the host of a VirtualService."""
+def bindable(hosts: Iterable[str], gateway: Gateway, service: VirtualService, host: str) -> tuple[str, ...]:
+    """The hosts under which a server of `hosts` serves the host of a VirtualService."""
     full = names.full_host(host, service.metadata.namespace)
     found = []
-    for text in server.hosts:
+    for text in hosts:
         namespace, served = server_host(text, gateway.metadata.namespace)
         if namespace in ("*", service.metadata.namespace):
             both = narrower(served, full)

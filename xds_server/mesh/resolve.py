@@ -36,23 +36,17 @@ Key = tuple[str, str]
 
 
 class RouteIndex(Value, frozen=True, eq=False, gc=False):
-    """VirtualServices by name, and by what they are bound to: `namespace/gateway` or `mesh`.
+    """VirtualServices by name; in_mesh: those for sidecars.
     asked: the labels of clients on which conditions depend."""
 
-    by_gateway: Fixed[str, Fixed[Key, VirtualService]] = EMPTY
+    in_mesh: Fixed[Key, VirtualService] = EMPTY
     by_name: Mapping[Key, VirtualService] = {}
     default_export: tuple[str, ...] = ()
     asked: Mapping[str, str] = EMPTY
 
-    def bound_to(self, gateway: str) -> Fixed[Key, VirtualService]:
-        return self.by_gateway.get(gateway, _UNBOUND)
-
     def exported_to(self, service: VirtualService) -> frozenset[str]:
         """The namespaces that see it."""
         return exported_to(service.spec.export_to, service.metadata.namespace, self.default_export)
-
-
-_UNBOUND: Fixed[Key, VirtualService] = EMPTY
 
 
 class Mesh(Value, frozen=True, eq=False, gc=False):
@@ -147,7 +141,10 @@ def route_index(
     services: Table[VirtualService], default_export: tuple[str, ...] = (), memo: Memo = no_memo
 ) -> RouteIndex:
     asked = united(memo, "labels asked for by routes", {"": services}, _source_labels)
-    return RouteIndex(partitioned(memo, "routes by gateway", _gateways, services), services, default_export, asked)
+    in_mesh = derived(
+        memo, "routes in the mesh", lambda _, s: s if names.MESH_GATEWAY in gateways_of(s) else None, services
+    )
+    return RouteIndex(in_mesh, services, default_export, asked)
 
 
 def _source_labels(service: VirtualService) -> Iterator[str]:
@@ -162,11 +159,6 @@ def _hosts(key: Key, service: VirtualService) -> Iterator[tuple[str, tuple[Key, 
     if names.MESH_GATEWAY in gateways_of(service):
         for index, text in enumerate(service.spec.hosts):
             yield names.full_host(text, key[0]), (key, index), (service, index)
-
-
-def _gateways(key: Key, service: VirtualService) -> Iterator[tuple[str, Key, VirtualService]]:
-    for gateway in dict.fromkeys(gateways_of(service)):
-        yield gateway, key, service
 
 
 def unbound(services: Table[VirtualService], gateways: Table[Gateway], memo: Memo = no_memo) -> Collection[Diagnostic]:
@@ -197,5 +189,5 @@ def _unserved(service: VirtualService, gateways: Mapping[Key, Gateway]) -> Itera
             yield diagnostic("XDS2004", service.ref, path, gateway=reference, known=known, suggestion=hint)
             continue
         for number, host in enumerate(service.spec.hosts):
-            if not any(bindable(server, gateway, service, host) for server in gateway.spec.servers):
+            if not any(bindable(server.hosts, gateway, service, host) for server in gateway.spec.servers):
                 yield diagnostic("XDS4007", service.ref, ("spec", "hosts", number), host=host, gateway=gateway.ref)

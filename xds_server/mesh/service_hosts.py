@@ -65,7 +65,7 @@ def mesh_routes(mesh: Mesh, namespace: str, egress: tuple[Egress, ...], memo: Me
 
         return hosts
 
-    bound, context = routes.bound_to(names.MESH_GATEWAY), (namespace, egress, routes.default_export)
+    bound, context = routes.in_mesh, (namespace, egress, routes.default_export)
     return MeshRoutes(
         seen_services(mesh.registry, namespace, egress, memo),
         partitioned(memo, ("mesh routes", context), spread(False), bound),

@@ -109,6 +109,15 @@ def test_a_host_of_another_certificate_is_answered_421() -> None:
     assert statuses == [{"*.test": 200, "b.test": 421, "*": 421}, {"b.test": 200, "*": 421}]
 
 
+def test_of_a_server_that_cannot_share_its_port_nothing_else_is_said_or_given() -> None:
+    missing = "mode: SIMPLE, credentialName: missing"
+    view, notes = made(server("HTTP", "a.test"), server("HTTPS", "b.test", missing))
+    assert notes == ["XDS3006 servers.1.port"]
+    view, notes = made(server("HTTP", "a.test"), server("HTTPS", "b.test", f"mode: SIMPLE, {FILES}"))
+    assert notes == ["XDS3006 servers.1.port"]
+    assert dict(view.secrets) == {}
+
+
 def test_the_same_host_twice_is_served_by_the_first() -> None:
     one, other = f"mode: SIMPLE, {FILES}", "mode: SIMPLE, serverCertificate: b.crt, privateKey: b.key"
     view, notes = made(server("HTTPS", "a.test", one), server("HTTPS", "a.test, b.test", other))
