@@ -165,8 +165,8 @@ def _rekeyed(
         old, new = state.collections.get(label, EMPTY), collections.get(label, EMPTY)
         for key in changed(old, new):
             origin = (label, key)
-            given = dict(spread(new[key]) if key in new else ())
-            for found in dict(spread(old[key]) if key in old else ()):
+            given = dict(spread(new[key])) if key in new else {}
+            for found in dict(spread(old[key])) if key in old else ():
                 same = state.several.get(found)
                 if found in given:
                     edits[found] = value = given.pop(found)

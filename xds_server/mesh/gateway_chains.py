@@ -47,7 +47,7 @@ def claims(
     (known,) = lookups.views
 
     def claimed(key: Key, service: VirtualService) -> tuple[Claim, ...] | None:
-        found: dict[Claim, None] = {}
+        found: dict[tuple[Hashable, str], Claim] = {}
         for reference in gateways_of(service):
             namespace, _, gateway = reference.partition("/")
             bound = known.get((namespace, gateway)) if gateway else None
@@ -55,8 +55,8 @@ def claims(
                 for place, server in bound.values():
                     for host in service.spec.hosts:
                         for both in bindable(server.hosts, server.gateway, service, host):
-                            found[Claim(place, server, both, service)] = None
-        return tuple(found) or None
+                            found[place, both] = Claim(place, server, both, service)
+        return tuple(found.values()) or None
 
     return derived(memo, ("claims", name), claimed, services, lookups, routes.default_export)
 

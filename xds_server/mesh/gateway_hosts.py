@@ -70,6 +70,7 @@ def _virtual_hosts(
 ) -> Fixed[tuple[str, str], Part]:
     lookups, seen = looking(mesh, tables)
     table_of = lookups.views[-1]
+    clients: dict[int, Client] = {}  # of a server by its id: one object for all of its hosts
 
     def virtual_host(key: tuple[str, str], found: Mapping[Any, Claim | ServedTable]) -> Part | None:
         name, host = key
@@ -80,7 +81,7 @@ def _virtual_hosts(
         if not table.inside or most_specific(host, table.ours | table.inside) in table.ours:
             of_services = [claim for claim in found.values() if isinstance(claim, Claim)]
             for _, server, _, service in sorted(of_services, key=_order):
-                client = client_of(seen, proxy, server)
+                client = clients.get(id(server)) or clients.setdefault(id(server), client_of(seen, proxy, server))
                 if (service, client) not in parts:
                     parts[service, client] = routes_for(seen, service, client, memo, gathered)
                 redirected |= server.redirects

@@ -47,17 +47,15 @@ class _Known:
         self._labels = {name: labels_of(labels) for name, labels in self._pods.items()}
         self._localities = {node.metadata.name: node_locality(node) for node in nodes}
 
-    def labels(self, target: core.ObjectReference | None) -> Labels:
-        return self._labels.get(_pod_name(target), ())
+    def labels(self, pod: str) -> Labels:
+        return self._labels.get(pod, ())
 
-    def locality(
-        self, target: core.ObjectReference | None, node: str | None, zone: str | None = "", region: str = ""
-    ) -> Locality:
+    def locality(self, pod: str, node: str | None, zone: str | None = "", region: str = "") -> Locality:
         """The Pod's own label wins over what the slice says, and that over the Node."""
         place = self._localities.get(node or "", _NOWHERE)
         if zone or region:
             place = Locality(place.region or region, zone or place.zone, place.subzone)
-        labels = self._pods.get(_pod_name(target))
+        labels = self._pods.get(pod)
         return workload_locality(labels, place) if labels else place
 
 
@@ -92,7 +90,8 @@ def from_slices(
             health = Health.HEALTHY if anyway else _health(endpoint)
             if health is None:
                 continue
-            identity, rest = _pod_name(endpoint.target_ref), _all_but_the_address(endpoint, known, health)
+            identity = _pod_name(endpoint.target_ref)
+            rest = _all_but_the_address(endpoint, identity, known, health)
             for served, targets in numbers.items():
                 by_port[served] += [Candidate(identity, Endpoint(address, number, *rest)) for number in targets]
     workloads = with_addresses(workloads, notes)
@@ -130,10 +129,12 @@ _Rest = tuple[Labels, Locality, int, Health, int, tuple[str, ...], Whereabouts]
 _ANYWHERE = Whereabouts()
 
 
-def _all_but_the_address(endpoint: SliceEndpoint, known: _Known, health: Health) -> _Rest:
-    old, target, hints = endpoint.deprecated_topology, endpoint.target_ref, endpoint.hints
-    zone = endpoint.zone or old.get(ZONE)
-    locality = known.locality(target, endpoint.node_name, zone, old.get(REGION, ""))
+def _all_but_the_address(endpoint: SliceEndpoint, pod: str, known: _Known, health: Health) -> _Rest:
+    old, hints = endpoint.deprecated_topology, endpoint.hints
+    zone, region = endpoint.zone, ""
+    if old:
+        zone, region = zone or old.get(ZONE), old.get(REGION, "")
+    locality = known.locality(pod, endpoint.node_name, zone, region)
     place = _ANYWHERE
     if endpoint.node_name or endpoint.hostname or hints:
         place = Whereabouts(
@@ -142,7 +143,7 @@ def _all_but_the_address(endpoint: SliceEndpoint, known: _Known, health: Health)
             tuple(sorted(zone.name for zone in hints.for_zones)) if hints else (),
             tuple(sorted(node.name for node in hints.for_nodes)) if hints else (),
         )
-    return known.labels(target), locality, 1, health, 0, (), place
+    return known.labels(pod), locality, 1, health, 0, (), place
 
 
 def from_endpoints(
@@ -171,10 +172,10 @@ def from_endpoints(
                 if address.hostname:
                     hostnames.setdefault(address.hostname, {})[address.ip] = None
                 if ready or anyway:
-                    labels = known.labels(address.target_ref)
-                    locality = known.locality(address.target_ref, address.node_name)
-                    whereabouts = Whereabouts(address.node_name or "", address.hostname)
                     identity = _pod_name(address.target_ref)
+                    labels = known.labels(identity)
+                    locality = known.locality(identity, address.node_name)
+                    whereabouts = Whereabouts(address.node_name or "", address.hostname)
                     found += [
                         Candidate(identity, Endpoint(address.ip, number, labels, locality, whereabouts=whereabouts))
                         for number in numbers
