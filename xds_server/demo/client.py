@@ -60,6 +60,8 @@ async def _fetch(target: Target) -> Reply:
     head, _, body = received.partition(b"\r\n\r\n")
     if not head:
         return Reply(0, error="the connection was closed without an answer")
+    if not head.startswith(b"HTTP/1."):
+        return Reply(0, error="the answer is not HTTP")
     status, *headers = head.decode("latin-1").split("\r\n")
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in headers)}
     return Reply(int(status.split(" ")[1]), fields, _unchunked(body) if "transfer-encoding" in fields else body)

@@ -10,6 +10,8 @@ from collections.abc import Container
 LOWEST, HIGHEST = 10_000, 32_000
 """Below the ports that the system gives to outgoing connections, so that none of those can be in the way."""
 SHARES = 11
+_GIVEN: set[int] = set()
+"""By this process: perhaps nobody listens there yet."""
 
 
 def is_free(port: int, host: str = "0.0.0.0") -> bool:
@@ -24,11 +26,12 @@ def is_free(port: int, host: str = "0.0.0.0") -> bool:
 
 
 def free_port(taken: Container[int] = ()) -> int:
-    """A free port that is not in `taken`. Processes look in places of their own, so that two that start things at the
-    same time seldom meet."""
+    """A free port that is not in `taken`, another each time. Processes look in places of their own, so that two that
+    start things at the same time seldom meet."""
     width = (HIGHEST - LOWEST) // SHARES
     lowest = LOWEST + os.getpid() % SHARES * width
     while True:
         port = random.randrange(lowest, lowest + width)
-        if port not in taken and is_free(port):
+        if port not in _GIVEN and port not in taken and is_free(port):
+            _GIVEN.add(port)
             return port
