@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections import deque
 from collections.abc import Container
 
 LOWEST, HIGHEST = 10_000, 32_000
 """Below the ports that the system gives to outgoing connections, so that none of those can be in the way."""
 SHARES = 11
-_GIVEN: set[int] = set()
-"""By this process: perhaps nobody listens there yet."""
+_GIVEN: deque[int] = deque(maxlen=500)
+"""By this process lately: perhaps nobody listens there yet."""
 
 
 def is_free(port: int, host: str = "0.0.0.0") -> bool:
@@ -33,5 +34,5 @@ def free_port(taken: Container[int] = ()) -> int:
     while True:
         port = random.randrange(lowest, lowest + width)
         if port not in _GIVEN and port not in taken and is_free(port):
-            _GIVEN.add(port)
+            _GIVEN.append(port)
             return port
