@@ -168,20 +168,25 @@ def test_p07_make_before_break(variant: str) -> None:
     assert (gone.names, gone.removed) == ((["y"], []) if variant == "sotw" else ([], ["x"]))
 
 
-def connect_by_name(world: World, variant: str) -> Any:
-    """A gRPC client that has everything."""
+def named(variant: str, clusters: str = "x") -> tuple[World, Any]:
+    """A route to x and perhaps more clusters, and a gRPC client that has what it named."""
+    world = World(*system("x", clusters=clusters))
     client: Any = getattr(world, variant)()
     for type_url, name in ((LDS, "l"), (RDS, "r"), (CDS, "x"), (EDS, "x")):
         client.get(type_url, [name])
     assert client.quiet()
-    return client
+    return world, client
+
+
+def is_told_that_x_is_gone(client: Any, variant: str) -> None:
+    gone = client.one(CDS)
+    assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["x"])
 
 
 @VARIANTS
 def test_p07_a_cluster_stays_until_the_client_that_named_it_takes_the_name_back(variant: str) -> None:
     """gRPC asks for a new cluster only once it has the route, and its calls use the old one until the new is warm."""
-    w = World(*system("x", clusters="x"))
-    client = connect_by_name(w, variant)
+    w, client = named(variant)
     w.publish(*system("y", clusters="y"))
     ack(client, client.one(RDS))
     both = ["x", "y"] if variant == "sotw" else ["y"]
@@ -205,21 +210,18 @@ def test_p07_a_cluster_stays_until_the_client_that_named_it_takes_the_name_back(
 
 @VARIANTS
 def test_p07_a_client_that_keeps_naming_a_cluster_that_is_gone_is_told_after_a_while(variant: str) -> None:
-    w = World(*system("x", clusters="x"))
-    client = connect_by_name(w, variant)
+    w, client = named(variant)
     w.publish(*system("y", clusters="y"))
     ack(client, client.one(RDS))
     client.wait(4.9)
     assert client.quiet()
     client.wait(0.2)
-    gone = client.one(CDS)
-    assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["x"])
+    is_told_that_x_is_gone(client, variant)
 
 
 @VARIANTS
 def test_p07_that_while_is_no_longer_when_other_things_change_meanwhile(variant: str) -> None:
-    w = World(*system("x", clusters="xz"))
-    client = connect_by_name(w, variant)
+    w, client = named(variant, clusters="xz")
     for _ in range(6):
         w.publish(*system("y", clusters="yz", content=str(client.now)))
         for got in client.take(RDS):
@@ -227,29 +229,27 @@ def test_p07_that_while_is_no_longer_when_other_things_change_meanwhile(variant:
         assert CDS not in [got.type_url for got in client.take()]
         client.wait(0.9)
     assert client.session.deadline is None
-    gone = client.one(CDS)
-    assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["x"])
+    is_told_that_x_is_gone(client, variant)
 
 
 @VARIANTS
 def test_p07_nobody_waits_for_a_cluster_that_the_client_refused(variant: str) -> None:
-    w = World(*system("x", clusters="x"))
-    client = connect_by_name(w, variant)
+    w, client = named(variant)
     w.publish(*system("x", "y", clusters="xy"))
     ack(client, client.one(RDS))
-    client.ask(CDS, ["x", "y"] if variant == "sotw" else ["y"])
+    both = [["x", "y"]] if variant == "sotw" else []  # which SotW clients repeat with every answer
+    client.ask(CDS, *(both or [["y"]]))
     refused = client.one(CDS)
     assert "y" in refused.names
-    client.nack(refused, *([["x", "y"]] if variant == "sotw" else []))
-    for got in client.take():
-        client.ack(got, *([["x", "y"]] if variant == "sotw" and got.type_url == CDS else []))
+    client.nack(refused, *both)
+    for got in client.take(CDS):
+        client.ack(got, *both)
     assert client.session.deadline is None
 
 
 @VARIANTS
 def test_p07_a_client_hears_at_once_of_a_listener_that_is_gone_though_it_names_its_cluster(variant: str) -> None:
-    w = World(*system("x", clusters="x"))
-    client = connect_by_name(w, variant)
+    w, client = named(variant)
     w.publish(secret("s"))
     gone = client.one(LDS)
     assert (gone.names, gone.removed) == ([], [] if variant == "sotw" else ["l"])

@@ -18,10 +18,11 @@ def test_a_port_is_given_once_though_nobody_listens_there_yet(monkeypatch: pytes
     assert ports.free_port() == 9999
 
 
-async def test_an_answer_that_is_not_http_is_an_error() -> None:
+@pytest.mark.parametrize("content", [b"\0\0\6\4\0\0\0\0\0", b"HTTP/1.1\r\n\r\n", b"HTTP/1.1 OK\r\n\r\n"], ids=repr)
+async def test_an_answer_that_is_not_http_is_an_error(content: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"\0\0\6\4\0\0\0\0\0")
+        writer.write(content)
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)

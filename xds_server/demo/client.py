@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import ssl
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 
 TIMEOUT = 10.0
 """Seconds that a request may take."""
+_STATUS = re.compile(r"HTTP/1\.[01] ([1-5][0-9]{2})\b")
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -60,11 +62,12 @@ async def _fetch(target: Target) -> Reply:
     head, _, body = received.partition(b"\r\n\r\n")
     if not head:
         return Reply(0, error="the connection was closed without an answer")
-    if not head.startswith(b"HTTP/1."):
-        return Reply(0, error="the answer is not HTTP")
     status, *headers = head.decode("latin-1").split("\r\n")
+    found = _STATUS.match(status)
+    if found is None:
+        return Reply(0, error="the answer is not HTTP")
     fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in headers)}
-    return Reply(int(status.split(" ")[1]), fields, _unchunked(body) if "transfer-encoding" in fields else body)
+    return Reply(int(found[1]), fields, _unchunked(body) if "transfer-encoding" in fields else body)
 
 
 def _unchunked(body: bytes) -> bytes:

@@ -130,19 +130,17 @@ def sharing(servers: Iterable[BoundServer], notes: list[Diagnostic]) -> Iterator
     """Those of the servers of one port, the oldest Gateway's first, that can be there beside the first."""
     first: BoundServer | None = None
     for bound in servers:
-        first = first or bound
-        if _clash(first, bound):
+        if first is not None and _clash(first, bound):
             used = f"{first.server.port.protocol} by {first.gateway.ref}"
             path = (*bound.path, "port")
             notes.append(diagnostic("XDS3006", bound.gateway.ref, path, port=bound.port, used=used))
         else:
+            first = first or bound
             yield bound
 
 
 def _clash(one: BoundServer, other: BoundServer) -> bool:
     """Plaintext HTTP can share a port with plaintext HTTP, TLS with TLS (by SNI), anything else with nothing."""
-    if one is other:
-        return False
     if Protocol.TLS in (one.protocol, other.protocol):
         return one.protocol is not other.protocol
     return not (one.protocol.is_http and other.protocol.is_http)

@@ -109,6 +109,12 @@ def test_a_host_of_another_certificate_is_answered_421() -> None:
     assert statuses == [{"*.test": 200, "b.test": 421, "*": 421}, {"b.test": 200, "*": 421}]
 
 
+def test_a_host_that_another_has_is_named_by_its_place_among_all_that_are_written() -> None:
+    one, other = f"mode: SIMPLE, {FILES}", "mode: SIMPLE, serverCertificate: b.crt, privateKey: b.key"
+    _, notes = made(server("HTTPS", "a.test", one), server("HTTPS", '"a.*.b", a.test, c.test', other))
+    assert notes == ["XDS4011 servers.1.hosts.0", "XDS3008 servers.1.hosts.1"]
+
+
 def test_of_a_server_that_cannot_share_its_port_nothing_else_is_said_or_given() -> None:
     missing = "mode: SIMPLE, credentialName: missing"
     view, notes = made(server("HTTP", "a.test"), server("HTTPS", "b.test", missing))
