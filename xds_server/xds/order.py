@@ -30,7 +30,7 @@ class Line(msgspec.Struct, frozen=True):
 class Phase(msgspec.Struct, frozen=True):
     """lines: what it offers, in the order of sending. after: the types whose answers it waits for.
     released: the types of which a client that names what is to go takes the name back first.
-    bound: how long it waits at most, in seconds."""
+    bound: how long it waits at most for the answers, and for the names, in seconds."""
 
     lines: tuple[Line, ...]
     after: tuple[str, ...] = ()
